@@ -1,0 +1,273 @@
+"""One dataclass per stage: the only home of defaults, help texts and bounds.
+
+Flags, recipe keys, environment variables and the reference in the docs derive from these classes. A field's value comes
+from, in this order: the flag, the variable `SPARKCLI_<SECTION>_<FIELD>`, the recipe's `[section]`, the default here.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+from sparkcli.errors import UsageError, nearest
+
+C = TypeVar("C")
+
+
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None,
+           flag: str | None = None) -> Any:
+    """A field of a stage: its default, its help text, inclusive bounds, and its flags where `--field-name` will not do."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "flag": flag})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model, where it runs."""
+
+    section: ClassVar[str] = "model"
+
+    name: str = option("builtin:tiny-math", "local folder, hub id, or builtin:tiny-math", flag="-m,--model")
+    policy: str | None = option(None, "policy directory written by train-step, on top of the model")
+    engine: Literal["auto", "transformers", "scripted"] = option(
+        "auto", "what samples; scripted is deterministic and needs no model (dry runs, tests)")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "weights in memory; auto: the checkpoint's on a GPU, float32 on a CPU")
+    device: str = option("auto", "cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
+    trust_remote_code: bool = option(False, "run model code that comes with the checkpoint")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How completions are sampled."""
+
+    section: ClassVar[str] = "rollout"
+
+    samples: int = option(8, "completions per prompt", low=1, flag="-n,--samples")
+    temperature: float = option(1.0, "0 is greedy; training divides its logits by it as well", low=0.0)
+    top_p: float = option(1.0, "nucleus; below 1 it biases the importance ratio of training", low=0.0, high=1.0)
+    top_k: int = option(0, "most likely tokens kept; 0: all", low=0)
+    max_tokens: int = option(768, "new tokens per completion at most", low=1)
+    max_prompt_tokens: int = option(8192, "a longer prompt is an error of that prompt, never cut", low=1)
+    batch_size: int = option(256, "completions in flight at once", low=1)
+    seed: int = option(0, "same seed, same completions, whatever the batch size", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """How completions are checked."""
+
+    section: ClassVar[str] = "verify"
+
+    verifier: str = option("math", "for records that name none: math, exact, choice, number, label")
+    jobs: int = option(0, "worker processes; 0: one per core", low=0)
+    timeout: float = option(5.0, "seconds for one completion; its worker is then killed", low=0.1)
+    max_error_share: float = option(0.05, "larger share of null rewards: exit code 4", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecycleConfig:
+    """How verified rollouts become judge and reflection prompts."""
+
+    section: ClassVar[str] = "recycle"
+
+    pair_share: float = option(0.7, "mixed groups that become a pair; the others a single answer", low=0.0, high=1.0)
+    max_judge: int | None = option(None, "judge prompts (single and pair) at most, drawn at random; unset: all", low=0)
+    max_reflect: int | None = option(None, "reflection prompts at most, drawn at random; unset: all", low=0)
+    attempt: Literal["cot", "answer", "both"] = option(
+        "both", "what a reflection prompt shows: whole solution, final answer, or each for half of the groups")
+    shown: Literal["answer", "solution"] = option("answer", "what a judge prompt shows of a completion")
+    balance: bool = option(False, "drop judge prompts at random until right and wrong answers are equally many")
+    templates: str | None = option(None, "folder with pointwise.toml, pairwise.toml, reflection.toml; unset: built in")
+    seed: int = option(0, "each draw depends on this and the prompt's id alone, not on order or sharding", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One policy update phase: GRPO on scored rollouts."""
+
+    section: ClassVar[str] = "train"
+
+    method: Literal["lora", "full"] = option("lora", "train an adapter, or every weight")
+    lora_rank: int = option(16, "rank of a new adapter", low=1)
+    lora_alpha: int = option(32, "scale of a new adapter is alpha / rank", low=1)
+    lr: float = option(1e-5, "peak learning rate of AdamW", low=0.0)
+    schedule: Literal["constant", "linear", "cosine"] = option("constant", "after the warm-up; decays need total-updates")
+    warmup_updates: int = option(0, "updates over which the rate rises", low=0)
+    total_updates: int | None = option(None, "updates of the whole run, over all calls; where a decay reaches 0", low=1)
+    beta1: float = option(0.9, "AdamW", low=0.0, high=1.0)
+    beta2: float = option(0.95, "AdamW", low=0.0, high=1.0)
+    weight_decay: float = option(0.0, "AdamW, decoupled", low=0.0)
+    max_grad_norm: float = option(1.0, "gradients are clipped to this norm", low=0.0)
+    updates: int = option(8, "optimiser updates per call; the samples are dealt out evenly", low=1)
+    clip: float = option(0.2, "probability ratio is clipped to 1 ± this", low=0.0)
+    kl: float = option(0.001, "weight of the k3 KL to the reference policy; 0 skips the reference pass", low=0.0)
+    tokens_per_batch: int = option(16384, "tokens in one forward pass at most", low=1)
+    gradient_checkpointing: bool = option(False, "recompute activations: less memory, about a third slower")
+    seed: int = option(0, "order of the samples", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """The model as generative reward model."""
+
+    section: ClassVar[str] = "judge"
+
+    mode: Literal["pointwise", "pairwise"] = option("pointwise", "each answer alone, or each pair of a prompt's answers")
+    votes: int = option(1, "verdicts asked for per answer or pair, each with another wording", low=1)
+    swap: bool = option(True, "pairwise: ask in both orders, so that position cannot win")
+    shown: Literal["answer", "solution"] = option("answer", "what the judge sees of a completion")
+    templates: str | None = option(None, "folder with the wordings; unset: built in")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectConfig:
+    """Self-correction at test time."""
+
+    section: ClassVar[str] = "reflect"
+
+    rounds: int = option(2, "reflections at most; a Yes of the judge ends them", low=0)
+    select: Literal["last", "judge", "majority"] = option(
+        "last", "which answer counts: the last, the last that the judge accepted, or the most frequent")
+    templates: str | None = option(None, "folder with the wordings; unset: built in")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """How foreign rows become prompts."""
+
+    section: ClassVar[str] = "prepare"
+
+    split: str = option("train", "split of a hub dataset or of builtin:tiny-math")
+    limit: int | None = option(None, "prompts at most", low=0)
+    shuffle: bool = option(False, "random order (buffers the input)")
+    seed: int = option(0, "of the shuffle, and of builtin problems", low=0)
+    map: tuple[str, ...] = option((), "FIELD=COLUMN for other layouts, e.g. question=problem; repeatable")
+    instruction: str | None = option(None, "sentence to put after each question, e.g. to ask for \\boxed{}")
+    verifier: str | None = option(None, "verifier to write into each prompt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """The held-out evaluation of a run, and of `bench run`."""
+
+    section: ClassVar[str] = "eval"
+
+    prompts: str | None = option("builtin:tiny-math/test", "held-out prompts: a file or builtin:tiny-math/SPLIT; "
+                                                           "unset: no evaluation")
+    limit: int = option(512, "items per ability at most", low=1)
+    every: int = option(0, "steps between evaluations during the run; 0: before and after only", low=0)
+    during: int = option(128, "items per ability in the evaluations during the run", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The whole loop."""
+
+    section: ClassVar[str] = "loop"
+
+    prompts: str = option("builtin:tiny-math/train", "training prompts: a file or builtin:tiny-math/SPLIT")
+    out: str = option("runs/spark", "run directory", flag="-o,--out")
+    steps: int = option(32, "steps; one is a policy update and, once enough is queued, a recycled update", low=1)
+    prompts_per_step: int = option(64, "prompts of the policy update", low=1)
+    recycle: bool = option(True, "recycle rollouts into judge and reflection prompts; off: plain GRPO")
+    queue_batch: int = option(64, "recycled prompts of a recycled update, first in first out", low=1)
+    seed: int = option(0, "step k samples, recycles and trains with seed + k", low=0)
+    keep: int = option(2, "policies and step folders kept, newest first", low=1)
+
+
+SECTIONS: Mapping[str, type] = types.MappingProxyType({cls.section: cls for cls in (
+    LoopConfig, ModelConfig, PrepareConfig, RolloutConfig, VerifyConfig, RecycleConfig, TrainConfig, JudgeConfig,
+    ReflectConfig, EvalConfig)})
+
+
+def resolve(cls: type[C], flags: Mapping[str, Any], environ: Mapping[str, str], recipe: Mapping[str, Any]) -> C:
+    """The settings of one stage. `flags` holds None where no flag was given; `recipe` is the whole recipe.
+
+    Raises:
+        UsageError: an unknown key, a value of the wrong type, or one out of bounds; names where it came from.
+    """
+    check_recipe(recipe)
+    section: str = cls.section  # type: ignore[attr-defined]
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        variable = f"SPARKCLI_{section}_{f.name}".upper()
+        if flags.get(f.name) is not None:
+            values[f.name] = checked(cls, f.name, flags[f.name], flag_names(f)[-1])
+        elif variable in environ:
+            values[f.name] = checked(cls, f.name, parse_text(cls, f.name, environ[variable], variable), variable)
+        elif f.name in recipe.get(section, {}):
+            values[f.name] = checked(cls, f.name, recipe[section][f.name], f"recipe: {section}.{f.name}")
+    return cls(**values)
+
+
+def check_recipe(recipe: Mapping[str, Any]) -> None:
+    """Raises UsageError for a section or key that no stage has, with the nearest one that exists."""
+    for section, keys in recipe.items():
+        if section not in SECTIONS:
+            raise UsageError(f"recipe: unknown section [{section}]{nearest(section, SECTIONS)}")
+        if not isinstance(keys, dict):
+            raise UsageError(f"recipe: {section}: expected a section [{section}], found a value")
+        for key in keys:
+            names = [f.name for f in dataclasses.fields(SECTIONS[section])]
+            if key not in names:
+                raise UsageError(f"recipe: {section}.{key}: unknown key{nearest(key, names)}")
+
+
+def parse_text(cls: Any, name: str, text: str, where: str) -> Any:
+    """A value written as text (environment, `--set`) as the field's type; a list is split at commas."""
+    kind, allows_none = field_type(cls, name)
+    if allows_none and text.lower() in ("", "none"):
+        return None
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind is tuple:
+            return tuple(text.split(","))
+        return kind(text) if kind in (int, float) else text
+    except (KeyError, ValueError):
+        raise UsageError(f"{where}: expected {kind.__name__}, found {text!r}") from None
+
+
+def checked(cls: Any, name: str, value: Any, where: str) -> Any:
+    """`value` as the field holds it, or a UsageError that opens with `where`."""
+    kind, allows_none = field_type(cls, name)
+    if value is None and allows_none:
+        return None
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise UsageError(f"{where}: expected {kind.__name__}, found {value!r}")
+    choices = field_choices(cls, name)
+    if choices and value not in choices:
+        raise UsageError(f"{where}: {value!r} is not one of {', '.join(choices)}")
+    meta = next(f for f in dataclasses.fields(cls) if f.name == name).metadata
+    low, high = meta["low"], meta["high"]
+    if low is not None and value < low or high is not None and value > high:
+        bounds = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+        raise UsageError(f"{where}: {value} is out of bounds; expected {bounds}")
+    return value
+
+
+def field_type(cls: Any, name: str) -> tuple[type, bool]:
+    """The plain type of a field (bool, int, float, str or tuple), and whether None is allowed."""
+    hint = typing.get_type_hints(cls)[name]
+    members = [a for a in typing.get_args(hint) if a is not types.NoneType] if isinstance(hint, types.UnionType) else [hint]
+    kind = members[0]
+    origin = typing.get_origin(kind)
+    return (str if origin is Literal else origin or kind), len(members) < len(typing.get_args(hint) or [hint]) and (
+        isinstance(hint, types.UnionType))
+
+
+def field_choices(cls: Any, name: str) -> tuple[str, ...]:
+    """The values that a choice allows; empty for a field that is no choice."""
+    hint = typing.get_type_hints(cls)[name]
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def flag_names(f: "dataclasses.Field[Any]") -> list[str]:
+    """`["-n", "--samples"]`: what the command line calls a field; the long form last."""
+    return (f.metadata["flag"] or f"--{f.name.replace('_', '-')}").split(",")

@@ -1,0 +1,31 @@
+"""What samples completions: the seam between the method and any sampler."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from sparkcli.config import RolloutConfig
+from sparkcli.records import Prompt, Rollout
+
+
+class Engine(Protocol):
+    """A sampler that holds one policy. Every engine passes the suite in `tests/engines/contract.py`."""
+
+    def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
+        """One group of `config.samples` rollouts per prompt, in the order of the prompts, as they are finished.
+
+        A prompt that cannot be sampled yields one rollout with `finish_reason` `error` and the others go on.
+        """
+        ...
+
+    def load_policy(self, directory: Path | None) -> None:
+        """From now on samples the policy in `directory`; None is the bare model.
+
+        Raises:
+            UsageError: the directory is not a whole policy, or not one of this model.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases what the engine holds; it cannot be used afterwards."""
+        ...
