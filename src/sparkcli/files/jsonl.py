@@ -1,0 +1,260 @@
+"""Streams of JSON Lines: `-` for standard streams, gzip and zstd by suffix, atomic outputs that can be continued.
+
+Every stage writes in the order it reads, so a partial output is a prefix of the whole one: continuing it means keeping
+its complete groups and skipping as many prompts of the input.
+"""
+
+import contextlib
+import gzip
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Self, TypeVar, cast
+
+import orjson
+
+from sparkcli.errors import InputError, UsageError
+from sparkcli.files.images import absolute_images
+from sparkcli.records import Prompt, R, Rollout, dumps, from_json
+
+T = TypeVar("T", bound=Prompt)
+
+
+def open_input(path: str) -> BinaryIO:
+    """The bytes of a file, or of standard input for `-`; decompressed by suffix.
+
+    Raises:
+        InputError: no such file, a directory, or not readable.
+    """
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        if os.path.isdir(path):
+            raise InputError(f"{path}: is a directory; expected a file")
+        if path.endswith(".gz"):
+            return cast(BinaryIO, gzip.open(path, "rb"))
+        if path.endswith(".zst"):
+            import zstandard
+
+            return cast(BinaryIO, zstandard.open(path, "rb"))
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def lines(path: str) -> Iterator[tuple[str, bytes]]:
+    """`(place, line)` of each line that is not blank; place is `file:number`."""
+    name = "stdin" if path == "-" else path
+    number = 0
+    try:
+        with _closing(path) as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.isspace():
+                    yield f"{name}:{number}", line
+    except (OSError, EOFError) as error:
+        raise InputError(f"{name}:{number + 1}: cannot be read further: {error}") from None
+    except _zstd_errors() as error:
+        raise InputError(f"{name}:{number + 1}: cannot be decompressed: {error}") from None
+
+
+def decode(line: bytes, place: str) -> Any:
+    """The JSON value of a line, or an InputError that says at which column it breaks."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{place}: not JSON: {error}") from None
+
+
+def read(path: str, cls: type[R]) -> Iterator[R]:
+    """The records of a file, one at a time. Image paths that are relative to the file come out absolute.
+
+    Raises:
+        InputError: a line is not a record of this kind, or there is no line at all.
+    """
+    folder = Path.cwd() if path == "-" else Path(path).absolute().parent
+    empty = True
+    for place, line in lines(path):
+        empty = False
+        yield absolute_images(from_json(cls, decode(line, place), place), folder)
+    if empty:
+        raise InputError(f"{'stdin' if path == '-' else path}: empty; expected {cls.__name__.lower()} records")
+
+
+class Output:
+    """Records to standard output, or to a file that appears whole or not at all.
+
+    A file is written as `.NAME.partial` beside its place and renamed when done. Interrupted, the partial file stays,
+    in whole lines, and `resume=True` continues it. A device or named pipe is written directly.
+    """
+
+    def __init__(self, path: str, *, resume: bool = False) -> None:
+        if resume and path == "-":
+            raise UsageError("--resume continues a file; name one with -o")
+        self.path = path
+        self._partial = Path(path).with_name(f".{Path(path).name}.partial")
+        self._direct = path == "-" or _is_special(path)
+        self._kept: list[bytes] = []
+        self.done: list[str] = []
+        if resume:
+            self._keep_whole_groups()
+
+    def __enter__(self) -> Self:
+        if self.path == "-":
+            self._stream: BinaryIO = sys.stdout.buffer
+            return self
+        if Path(self.path).is_dir():
+            raise UsageError(f"{self.path}: is a directory; name a file")
+        try:
+            self._stream = _open_output(self.path if self._direct else str(self._partial), self.path)
+        except FileNotFoundError:
+            raise UsageError(f"{self.path}: there is no folder {Path(self.path).parent}") from None
+        except PermissionError as error:
+            raise UsageError(f"{self.path}: {error.strerror}") from None
+        for line in self._kept:
+            self._stream.write(line)
+        return self
+
+    def write(self, record: Prompt) -> None:
+        """Appends one record."""
+        self._stream.write(dumps(record))
+
+    def write_group(self, records: Iterable[Prompt]) -> None:
+        """Appends records and hands them on at once, so that a reader of the pipe sees whole groups."""
+        self._stream.write(b"".join(map(dumps, records)))
+        self._stream.flush()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self.path == "-":
+            if kind is None:
+                self._stream.flush()
+            return
+        if kind is not None:
+            with contextlib.suppress(OSError):  # the error under way says more than the second failure to write
+                self._stream.close()
+            if not self._direct and self._partial.exists() and self._partial.stat().st_size == 0:
+                self._partial.unlink()
+            return
+        self._stream.flush()
+        self._stream.close()
+        if not self._direct:
+            commit(self._partial, Path(self.path))
+
+    @property
+    def partial(self) -> Path | None:
+        """The unfinished file, where there is one to continue."""
+        return self._partial if not self._direct and self._partial.exists() else None
+
+    def _keep_whole_groups(self) -> None:
+        """Reads what an earlier run wrote; the last group is kept only if it is whole."""
+        before = self._partial if self._partial.exists() else Path(self.path)
+        if not before.exists():
+            return
+        group: list[bytes] = []
+        for record, line in _whole_lines(before, self.path):
+            group.append(line)
+            if record["sample"] + 1 == record["samples"] if "samples" in record else True:
+                self._kept += group
+                self.done.append(record["id"])
+                group = []
+
+    def skip_done(self, prompts: Iterable[T]) -> Iterator[T]:
+        """The prompts (or rollouts, group by group) that are still to do.
+
+        Raises:
+            InputError: the partial output was made from another input.
+        """
+        return _skip(prompts, self.done, self.path)
+
+
+def _skip(prompts: Iterable[T], done: list[str], path: str) -> Iterator[T]:
+    position, last = 0, None
+    for prompt in prompts:
+        if isinstance(prompt, Rollout) and prompt.id == last:
+            continue
+        if position < len(done):
+            if done[position] != prompt.id:
+                raise InputError(f"{path}: --resume: entry {position + 1} was made from prompt {done[position]!r}, "
+                                 f"the input has {prompt.id!r} there; same input, or a new -o")
+            position, last = position + 1, prompt.id
+            continue
+        last = None
+        yield prompt
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Makes a finished temporary file durable under its real name."""
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """A small file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_bytes(content)
+    commit(temporary, path)
+
+
+def _closing(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    stream = open_input(path)
+    return contextlib.nullcontext(stream) if path == "-" else contextlib.closing(stream)
+
+
+def _open_output(path: str, name: str) -> BinaryIO:
+    """Opens `path` for writing, compressed as `name` says."""
+    if name.endswith(".gz"):
+        raw = gzip.GzipFile(filename="", mode="wb", fileobj=open(path, "wb"), mtime=0)  # no clock, no name: same bytes
+        return cast(BinaryIO, _Owning(raw))
+    if name.endswith(".zst"):
+        import zstandard
+
+        return cast(BinaryIO, zstandard.open(path, "wb"))
+    return open(path, "wb")
+
+
+class _Owning(io.BufferedWriter):
+    """GzipFile does not close a stream that it was handed; this closes both."""
+
+    def close(self) -> None:
+        if not self.closed:
+            inner = cast(gzip.GzipFile, self.raw).fileobj
+            super().close()
+            cast(BinaryIO, inner).close()
+
+
+def _is_special(path: str) -> bool:
+    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+
+
+def _whole_lines(before: Path, name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Decoded lines of a file that may have been cut anywhere; ends at the cut."""
+    opener: Callable[[], BinaryIO] = lambda: open(before, "rb")
+    if name.endswith(".gz"):
+        opener = lambda: cast(BinaryIO, gzip.open(before, "rb"))
+    elif name.endswith(".zst"):
+        import zstandard
+
+        opener = lambda: cast(BinaryIO, zstandard.open(before, "rb"))
+    with opener() as stream, contextlib.suppress(EOFError, *_zstd_errors()):
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            yield orjson.loads(line), line
+
+
+def _zstd_errors() -> tuple[type[Exception], ...]:
+    module = sys.modules.get("zstandard")
+    return (module.ZstdError,) if module else ()

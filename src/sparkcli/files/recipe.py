@@ -1,0 +1,40 @@
+"""Recipes: TOML files whose sections are the stages' settings."""
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from sparkcli.errors import UsageError
+
+
+def read_recipe(path: str) -> dict[str, Any]:
+    """The sections of a recipe; their keys are checked by `config.resolve`.
+
+    Raises:
+        UsageError: no such file, or not TOML.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+
+
+def write_recipe(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """TOML text of resolved settings; unset values are left out."""
+    blocks = [f"[{name}]\n" + "".join(f"{key} = {_literal(value)}\n" for key, value in values.items() if value is not None)
+              for name, values in sections.items()]
+    return "\n".join(blocks)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    return repr(value)
