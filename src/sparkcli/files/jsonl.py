@@ -37,9 +37,7 @@ def open_input(path: str) -> BinaryIO:
         if path.endswith(".gz"):
             return cast(BinaryIO, gzip.open(path, "rb"))
         if path.endswith(".zst"):
-            import zstandard
-
-            return cast(BinaryIO, zstandard.open(path, "rb"))
+            return _open_zst(path)
         return open(path, "rb")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
@@ -225,6 +223,46 @@ def _open_output(path: str, name: str) -> BinaryIO:
     return open(path, "wb")
 
 
+def _open_zst(path: str) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(_ZstdReader(path), 1 << 17))
+
+
+class _ZstdReader(io.RawIOBase):
+    """Bytes of a zstd file. Unlike the library's own reader it raises EOFError where the file was cut."""
+
+    def __init__(self, path: str) -> None:
+        import zstandard  # only where a file needs it: start-up stays short
+
+        self._file = open(path, "rb")
+        self._frames = zstandard.ZstdDecompressor()
+        self._frame = self._frames.decompressobj()
+        self._pending = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._pending:
+            if self._frame.eof:
+                block = self._frame.unused_data or self._file.read(1 << 16)
+                if not block:
+                    return 0
+                self._frame = self._frames.decompressobj()
+            else:
+                block = self._file.read(1 << 16)
+                if not block:
+                    raise EOFError("compressed file ended before the end of its last frame")
+            self._pending = self._frame.decompress(block)
+        count = min(len(buffer), len(self._pending))
+        buffer[:count] = self._pending[:count]
+        self._pending = self._pending[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class _Owning(io.BufferedWriter):
     """GzipFile does not close a stream that it was handed; this closes both."""
 
@@ -245,9 +283,7 @@ def _whole_lines(before: Path, name: str) -> Iterator[tuple[dict[str, Any], byte
     if name.endswith(".gz"):
         opener = lambda: cast(BinaryIO, gzip.open(before, "rb"))
     elif name.endswith(".zst"):
-        import zstandard
-
-        opener = lambda: cast(BinaryIO, zstandard.open(before, "rb"))
+        opener = lambda: _open_zst(str(before))
     with opener() as stream, contextlib.suppress(EOFError, *_zstd_errors()):
         for line in stream:
             if not line.endswith(b"\n"):
