@@ -1,0 +1,9 @@
+"""The policy update: records → samples → mini-batches → loss → AdamW.
+
+    samples.py   scored rollouts, checked, with their advantages
+    batches.py   the deal: mini-batches of equal size, micro-batches under a token budget
+    forward.py   log-probabilities of a micro-batch's completions, prompts computed once
+    losses.py    the objective
+    optimizer.py AdamW, its schedule, its state as named tensors
+    step.py      one phase on a policy in place; its metrics
+"""
