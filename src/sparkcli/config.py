@@ -39,12 +39,9 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutConfig:
-    """How completions are sampled."""
+class SamplingConfig:
+    """What every stage that samples can be told."""
 
-    section: ClassVar[str] = "rollout"
-
-    samples: int = option(8, "completions per prompt", low=1, flag="-n,--samples")
     temperature: float = option(1.0, "0 is greedy; training divides its logits by it as well", low=0.0)
     top_p: float = option(1.0, "nucleus; below 1 it biases the importance ratio of training", low=0.0, high=1.0)
     top_k: int = option(0, "most likely tokens kept; 0: all", low=0)
@@ -52,6 +49,20 @@ class RolloutConfig:
     max_prompt_tokens: int = option(8192, "a longer prompt is an error of that prompt, never cut", low=1)
     batch_size: int = option(256, "completions in flight at once", low=1)
     seed: int = option(0, "same seed, same completions, whatever the batch size", low=0)
+
+    def drawing(self, samples: int) -> "RolloutConfig":
+        """The same sampling with `samples` completions per prompt, as engines read it."""
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(SamplingConfig)}
+        return RolloutConfig(samples=samples, **shared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig(SamplingConfig):
+    """How completions are sampled."""
+
+    section: ClassVar[str] = "rollout"
+
+    samples: int = option(8, "completions per prompt", low=1, flag="-n,--samples")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +120,12 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeConfig:
+class JudgeConfig(SamplingConfig):
     """The model as generative reward model."""
 
     section: ClassVar[str] = "judge"
 
+    temperature: float = option(0.0, "0 is greedy", low=0.0)
     mode: Literal["pointwise", "pairwise"] = option("pointwise", "each answer alone, or each pair of a prompt's answers")
     votes: int = option(1, "verdicts asked for per answer or pair, each with another wording", low=1)
     swap: bool = option(True, "pairwise: ask in both orders, so that position cannot win")
@@ -122,11 +134,12 @@ class JudgeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReflectConfig:
+class ReflectConfig(SamplingConfig):
     """Self-correction at test time."""
 
     section: ClassVar[str] = "reflect"
 
+    temperature: float = option(0.0, "0 is greedy", low=0.0)
     rounds: int = option(2, "reflections at most; a Yes of the judge ends them", low=0)
     select: Literal["last", "judge", "majority"] = option(
         "last", "which answer counts: the last, the last that the judge accepted, or the most frequent")

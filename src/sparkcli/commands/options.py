@@ -1,0 +1,81 @@
+"""From config dataclasses to command-line options.
+
+A command is a plain function. `command` reads its parameters: one annotated with a config class becomes that class's
+flags and arrives resolved (flag, environment, recipe, default); one annotated `Console` becomes -q and -v; every other
+parameter is typer's own business.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+
+from sparkcli.commands.boundary import guarded
+from sparkcli.commands.console import Console
+from sparkcli.config import SECTIONS, field_choices, field_type, flag_names, resolve
+from sparkcli.files.recipe import read_recipe
+
+Records = Annotated[str, typer.Argument(help="file of records, .gz and .zst too; - is standard input")]
+Out = Annotated[str, typer.Option("-o", "--out", help="file to write; - is standard output")]
+Resume = Annotated[bool, typer.Option("--resume", help="continue the partial output of an interrupted run")]
+
+CONFIGS = frozenset(SECTIONS.values())
+_RECIPE = typer.Option("--recipe", help="TOML file whose sections give these settings", show_default=False)
+_QUIET = typer.Option("-q", "--quiet", help="errors only")
+_VERBOSE = typer.Option("-v", "--verbose", help="more messages; tracebacks of errors")
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """`function` as typer can register it."""
+    taken = inspect.signature(function).parameters
+    configs = {name: p.annotation for name, p in taken.items() if p.annotation in CONFIGS}
+    console = next((name for name, p in taken.items() if p.annotation is Console), None)
+    own = [p for name, p in taken.items() if name not in configs and name != console]
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        screen = Console(quiet=given.pop("quiet", False), verbose=given.pop("verbose", False))
+        with guarded(verbose=screen.verbose):
+            recipe = read_recipe(path) if configs and (path := given.pop("recipe", None)) else {}
+            settled = {name: resolve(cls, {f.name: given.pop(_parameter(cls, f.name)) for f in fields(cls)},
+                                     os.environ, recipe) for name, cls in configs.items()}
+            function(**given, **settled, **({console: screen} if console else {}))
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    parameters += [_option(cls, f) for cls in configs.values() for f in fields(cls)]
+    if configs:
+        parameters.append(_keyword("recipe", Annotated[str | None, _RECIPE], None))
+    if console:
+        parameters += [_keyword("quiet", Annotated[bool, _QUIET], False),
+                       _keyword("verbose", Annotated[bool, _VERBOSE], False)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def _parameter(cls: Any, name: str) -> str:
+    return f"{cls.section}_{name}"
+
+
+def _option(cls: Any, f: Any) -> inspect.Parameter:
+    """The option of one config field. Its value is None where the flag is absent; help shows the default."""
+    kind, _ = field_type(cls, f.name)
+    flags = flag_names(f)
+    if kind is bool:
+        flags[-1] += f"/--no-{flags[-1][2:]}"
+    shown = {True: "on", False: "off", None: "unset", (): "unset"}.get(f.default, f.default)
+    details = typer.Option(*flags, help=f.metadata["help"], show_default=str(shown), rich_help_panel=_panel(cls),
+                           metavar="|".join(field_choices(cls, f.name)) or None)
+    return _keyword(_parameter(cls, f.name), Annotated[list[str] | None if kind is tuple else kind | None, details], None)
+
+
+def _panel(cls: Any) -> str:
+    return f"{cls.__doc__.splitlines()[0].rstrip('.')} [{cls.section}]"
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

@@ -1,0 +1,29 @@
+"""`prepare`: foreign rows in, prompts out. Streams, unless it shuffles."""
+
+from typing import Annotated
+
+import typer
+
+from sparkcli.commands.console import Console
+from sparkcli.commands.options import Out, command
+from sparkcli.config import PrepareConfig
+from sparkcli.files.jsonl import Output
+
+Source = Annotated[str, typer.Argument(help="file (.json, .jsonl, .parquet, .csv, also .gz and .zst), hub dataset id, "
+                                            "builtin:tiny-math, or - for JSON Lines", metavar="SRC")]
+
+
+@command
+def prepare(source: Source, *, out: Out = "-", config: PrepareConfig, console: Console) -> None:
+    """Turns rows of a data set into prompts.
+
+    Knows the layouts of GSM8K, TRL, verl, OpenRLHF, SPARK and MATH; --map names the columns of others.
+
+    sparkcli prepare openai/gsm8k --split train --limit 1000 > prompts.jsonl
+    """
+    from sparkcli.sources.prepare import prepare as prompts_of
+
+    with Output(out) as sink, console.progress("prepare", config.limit) as advance:
+        for prompt in prompts_of(source, config):
+            sink.write(prompt)
+            advance(1)

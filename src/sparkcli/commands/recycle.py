@@ -1,0 +1,25 @@
+"""`recycle`: scored rollouts in, judge and reflection prompts out. Reads all of its input first."""
+
+from sparkcli.commands.console import Console
+from sparkcli.commands.options import Out, Records, command
+from sparkcli.config import RecycleConfig
+from sparkcli.files.jsonl import Output, read
+from sparkcli.files.templates import load_templates
+from sparkcli.records import Scored, groups
+
+
+@command
+def recycle(scored: Records = "-", *, out: Out = "-", config: RecycleConfig, console: Console) -> None:
+    """Makes prompts with known answers from verified rollouts: judge one, compare two, reflect on a wrong one.
+
+    Recycled prompts are ordinary prompts; rollout, verify and train-step take them as they are.
+
+    sparkcli recycle scored.jsonl | sparkcli rollout -m $M --policy policy/1 | sparkcli verify > again.jsonl
+    """
+    from sparkcli.method.recycle import recycle as recycled_prompts
+
+    prompts, report = recycled_prompts(groups(read(scored, Scored)), config, load_templates(config.templates))
+    with Output(out) as sink:
+        for prompt in prompts:
+            sink.write(prompt)
+    console.say(report.summary())
