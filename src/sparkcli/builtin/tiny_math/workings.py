@@ -1,0 +1,142 @@
+"""Written arithmetic: every column, carry and borrow on paper, as a careful pupil would put it.
+
+A `Scratch` writes the steps down. Told to slip, it gets one of them wrong and carries the error through to the end,
+which makes the plausible wrong attempts that judges and reflection must learn from.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from sparkcli.builtin.tiny_math.task import Problem
+
+SEPARATOR = ", "
+SLIPS = (-3, -2, -1, -1, 1, 1, 2, 3)
+
+
+class SlippedOffPaper(Exception):
+    """The slip made the rest of the working impossible (a negative difference)."""
+
+
+@dataclass(slots=True)
+class Scratch:
+    """A sheet of working. `slip_at` is the number of the elementary step that goes wrong; None: none does."""
+
+    rng: random.Random
+    slip_at: int | None = None
+    lines: list[str] = field(default_factory=list)
+    facts: int = 0
+
+    def fact(self, expression: str, value: int) -> int:
+        """Writes `expression=value` and returns the value, or another one where the sheet slips."""
+        if self.facts == self.slip_at:
+            value = max(0, value + self.rng.choice(SLIPS))
+        self.facts += 1
+        self.lines.append(f"{expression}={value}")
+        return value
+
+    def result(self, expression: str, value: int) -> int:
+        """Writes a result that its columns already fixed, unless they say the same."""
+        line = f"{expression}={value}"
+        if not self.lines or self.lines[-1] != line:
+            self.lines.append(line)
+        return value
+
+    def add(self, a: int, b: int) -> int:
+        """a + b by columns from the right; a column with nothing to add is not written."""
+        digits: list[int] = []
+        carry = 0
+        for column in range(max(len(str(a)), len(str(b)))):
+            x, y = _digit(a, column), _digit(b, column)
+            parts = [str(n) for n in (x, y) if n is not None] + ["1"] * carry
+            total = self.fact("+".join(parts), (x or 0) + (y or 0) + carry) if len(parts) > 1 else int(parts[0])
+            carry, digit = min(total // 10, 1), total % 10
+            digits.append(digit)
+        return self.result(f"{a}+{b}", _number([*digits, carry]))
+
+    def subtract(self, a: int, b: int) -> int:
+        """a - b by columns from the right, a borrowed ten written as `1x`."""
+        if b > a:
+            raise SlippedOffPaper
+        digits: list[int] = []
+        borrow = 0
+        for column in range(len(str(a))):
+            x, y = _digit(a, column) or 0, _digit(b, column)
+            parts = ["1"] * borrow + ([str(y)] if y is not None else [])
+            left = x - borrow - (y or 0)
+            borrow = int(left < 0)
+            expression = "-".join([str(x + 10 * borrow), *parts])
+            digits.append(min(9, self.fact(expression, left + 10 * borrow)) if parts else x)
+        return self.result(f"{a}-{b}", _number(digits))
+
+    def multiply(self, a: int, k: int) -> int:
+        """a * k for a single digit k: by heart up to twelve, else by columns."""
+        if a <= 12:
+            return self.fact(f"{a}*{k}", a * k)
+        digits: list[int] = []
+        carry = 0
+        for column in range(len(str(a))):
+            x = _digit(a, column) or 0
+            total = self.fact(f"{x}*{k}" + (f"+{carry}" if carry else ""), x * k + carry)
+            carry, digit = divmod(total, 10)
+            digits.append(digit)
+        return self.result(f"{a}*{k}", _number([*digits, carry]))
+
+    def divide(self, a: int, k: int) -> int:
+        """a / k for a single digit k, by long division."""
+        quotient = rest = 0
+        for digit in str(a):
+            rest = 10 * rest + int(digit)
+            if rest >= k or quotient:
+                part = self.fact(f"{rest}/{k}", rest // k)
+                left = max(0, rest - part * k)
+                self.lines[-1] += f"r{left}" if left else ""
+                quotient, rest = 10 * quotient + part, left
+        return self.result(f"{a}/{k}", quotient)
+
+    def solve(self, problem: Problem) -> tuple[int, int]:
+        """Works the problem out; numerator and denominator of the result."""
+        match problem.family, problem.numbers:
+            case "equation", (k, x, *shifts):
+                return self.divide(self._accumulate([k * x + sum(shifts), *(-n for n in reversed(shifts))]), k), 1
+            case "fraction", (n1, d1, n2, d2):
+                left, right = self.multiply(n1, d2), self.multiply(abs(n2), d1)
+                denominator = self.fact(f"{d1}*{d2}", d1 * d2)
+                return self._accumulate([left, right if n2 > 0 else -right]), denominator
+            case _:
+                return self._accumulate(list(problem.numbers)), 1
+
+    def _accumulate(self, terms: list[int]) -> int:
+        total = terms[0]
+        for term in terms[1:]:
+            total = self.add(total, term) if term > 0 else self.subtract(total, -term)
+        return total
+
+
+def _digit(number: int, column: int) -> int | None:
+    text = str(number)
+    return int(text[-1 - column]) if column < len(text) else None
+
+
+def _number(digits: list[int]) -> int:
+    return sum(digit * 10**column for column, digit in enumerate(digits))
+
+
+def work(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
+    """The correct working and its result."""
+    sheet = Scratch(rng)
+    value = sheet.solve(problem)
+    return SEPARATOR.join(sheet.lines), value
+
+
+def slip(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
+    """A working with one wrong step, and its result, which differs from the right one."""
+    sheet = Scratch(rng)
+    right = sheet.solve(problem)
+    while True:
+        wrong = Scratch(rng, slip_at=rng.randrange(sheet.facts))
+        try:
+            value = wrong.solve(problem)
+        except SlippedOffPaper:
+            continue
+        if value != right and value[1] > 0:
+            return SEPARATOR.join(wrong.lines), value
