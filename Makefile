@@ -1,0 +1,38 @@
+# make demo    set up, then train the built-in model and show what it learnt
+# make test    set up, then lint, types and tests
+# make check   lint and types only
+# make bench   every benchmark script; figures as JSON under build/bench
+
+PYTHON_FILES := src tests
+BENCHMARKS := $(filter-out tests/benchmarks/common.py,$(wildcard tests/benchmarks/*.py))
+PYTEST_ARGS ?= -n auto --maxprocesses 4
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/.ready
+	$(BIN)/sparkcli loop recipes/quickstart.toml
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/.ready-test
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/mypy
+
+bench: .venv/.ready-test
+	mkdir -p build/bench
+	set -e; for script in $(BENCHMARKS); do \
+	  $(BIN)/python $$script --json build/bench/$$(basename $$script .py).json; \
+	done
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+
+.venv/.ready: pyproject.toml scripts/setup.sh
+	scripts/setup.sh
+	touch $@
+
+.venv/.ready-test: pyproject.toml scripts/setup.sh
+	scripts/setup.sh test
+	touch $@ .venv/.ready
