@@ -1,0 +1,36 @@
+"""The letter of one option, as multiple-choice questions ask for it."""
+
+import re
+
+from sparkcli.method.answers import final_answer
+from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
+
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm|bf)\b")
+_LETTER = re.compile(r"[\s{(\[*$]*([A-Za-z])[\s})\]*$]*(?:[.:,)].*)?", re.DOTALL)
+
+
+def letter(text: str) -> str | None:
+    r"""The option that a text names, in upper case; None if it does not open with a lone letter.
+
+    >>> letter("(b)"), letter(r"\text{C}"), letter("B. 12 cm"), letter("a cat"), letter("A or B")
+    ('B', 'C', 'B', None, None)
+    """
+    match = _LETTER.fullmatch(_TEXT_COMMAND.sub("", text))
+    return match[1].upper() if match else None
+
+
+def read(gold: str, completion: str, options: Options) -> str | None:
+    """The letter that the final answer names."""
+    answer = final_answer(completion)
+    return letter(answer) if answer else None
+
+
+def check(gold: str, answer: str, options: Options) -> Finding:
+    """Compares letters."""
+    expected = letter(gold)
+    if expected is None:
+        return "gold_unparseable", f"the gold answer {gold[:80]!r} does not name an option by its letter"
+    return CORRECT if expected == answer else WRONG
+
+
+VERIFIER = Verifier(name="choice", read=read, check=check)

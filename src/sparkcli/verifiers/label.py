@@ -1,0 +1,25 @@
+"""A verdict of a judge: Yes or No, A or B, compared as words (as mathematics they would be products of letters)."""
+
+from sparkcli.method.judging import read_label
+from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
+
+_PAIRS = (("Yes", "No"), ("A", "B"))
+
+
+def labels(gold: str, options: Options) -> tuple[str, ...]:
+    """The labels to choose from: those of the options, or the pair that the gold label belongs to; () if there is none."""
+    pairs = (tuple(options["labels"]),) if options["labels"] else _PAIRS
+    return next((pair for pair in pairs if gold.casefold() in map(str.casefold, pair)), ())
+
+
+def read(gold: str, completion: str, options: Options) -> str | None:
+    """The label in the last box."""
+    return read_label(completion, labels(gold, options) or (gold,))
+
+
+def check(gold: str, answer: str, options: Options) -> Finding:
+    """Compares labels without regard to case."""
+    return CORRECT if gold.casefold() == answer.casefold() else WRONG
+
+
+VERIFIER = Verifier(name="label", read=read, check=check, options={"labels": []})

@@ -1,0 +1,82 @@
+r"""Mathematical equality, as math-verify sees it.
+
+The answer is read by `method.answers` (the last box wins), then gold and answer go to math-verify, each in a box of its own:
+a bare gold is read wrongly now and then, and two boxes in one text would merge into a set. The gold goes first, since the
+comparison is not symmetric. Its exceptions are asked for (otherwise a failure looks like a wrong answer) and its timers are
+off (they overwrite the worker's, and count whole seconds).
+"""
+
+import functools
+import logging
+import re
+from fractions import Fraction
+from types import SimpleNamespace
+
+from sparkcli.method.answers import boxed, final_answer
+from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
+
+_INTEGER = r"(?:0|[1-9]\d{0,8})"
+_PLAIN = re.compile(rf"(-?)(?:({_INTEGER}(?:\.\d{{1,6}})?)|\\[dt]?frac\{{({_INTEGER})\}}\{{([1-9]\d{{0,8}})\}})")
+_SURELY_DIFFERENT = Fraction(1, 100_000)
+"""math-verify rounds to six places where a decimal is involved."""
+
+
+def read(gold: str, completion: str, options: Options) -> str | None:
+    """The final answer, without Markdown emphasis: math-verify reads `**73**` as nothing."""
+    answer = final_answer(completion)
+    return answer.removeprefix("**").removesuffix("**").strip() or None if answer else None
+
+
+def quick(gold: str, answer: str, options: Options) -> Finding | None:
+    r"""The verdict on equal text, and on plain integers, decimals and `\frac`: no need of sympy; None for the rest."""
+    if gold.strip() == answer.strip():
+        return CORRECT
+    expected, found = plain(gold), plain(answer)
+    if expected is None or found is None:
+        return None
+    if expected == found:
+        return CORRECT
+    return WRONG if abs(expected - found) > _SURELY_DIFFERENT else None
+
+
+def plain(text: str) -> Fraction | None:
+    r"""The value of a plain number, None for anything that needs a parser.
+
+    >>> plain("27.0"), plain(r"-\frac{2}{4}"), plain("1,000"), plain("007")
+    (Fraction(27, 1), Fraction(-1, 2), None, None)
+    """
+    match = _PLAIN.fullmatch(text.strip())
+    if match is None:
+        return None
+    sign, decimal, over, under = match.groups()
+    value = Fraction(decimal) if decimal else Fraction(int(over), int(under))
+    return -value if sign else value
+
+
+def check(gold: str, answer: str, options: Options) -> Finding:
+    """math-verify's verdict. Can take for ever; raises whatever sympy raises."""
+    tools = _tools()
+    expected = tools.parse(boxed(gold) or gold)
+    if all(isinstance(item, str) for item in expected):
+        return "gold_unparseable", f"the gold answer {gold[:80]!r} cannot be read as mathematics"
+    found = tools.parse(answer)
+    if all(isinstance(item, str) for item in found):
+        return "wrong", "the answer cannot be read as mathematics"
+    return CORRECT if tools.verify(expected, found) else WRONG
+
+
+@functools.cache
+def _tools() -> SimpleNamespace:
+    """`parse(text)` and `verify(gold, answer)` of math-verify, imported late: sympy alone takes half a second."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig
+    from math_verify import parse as mv_parse
+    from math_verify import verify as mv_verify
+
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timers are off
+    targets = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
+    return SimpleNamespace(
+        parse=lambda text: mv_parse(f"\\boxed{{{text}}}", targets, parsing_timeout=None, raise_on_error=True),
+        verify=functools.partial(mv_verify, timeout_seconds=None, raise_on_error=True))
+
+
+VERIFIER = Verifier(name="math", read=read, check=check, isolated=True, quick=quick, warm=_tools)

@@ -1,0 +1,63 @@
+r"""A number within a tolerance: thousands separators, currencies, percent signs and units around it do not matter.
+
+`50%` is 50 here: a question that wants a share should have a gold answer of the same kind.
+"""
+
+import math
+import re
+
+from sparkcli.method.answers import final_answer
+from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
+
+_SPACING = re.compile(r"\\[,;:! ]|~|\\left|\\right")
+_SCALE = re.compile(r"\s*(?:\\times|\\cdot|×|\*)\s*10\s*\^\s*\{?\s*([+-]?\d+)\s*\}?")
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]+)\}\s*\{([^{}]+)\}")
+_GROUPED = re.compile(r"(?<=\d)(?:,|\{,\}|[\u2009\u202f\u00a0_'])(?=\d{3}(?!\d))")
+_NUMBER = re.compile(r"([+-]?)\s*[$€£¥]?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+                     r"(?:\s*/\s*(\d+\.?\d*))?\s*(?![\d(+*^=])(\D.*)?", re.DOTALL)
+_LONGEST = 200
+_LEAD = re.compile(r"^[^=]*=")
+
+
+def number(text: str) -> float | None:
+    r"""The value of a text that is one number, perhaps with a unit; None for anything else.
+
+    >>> number("$1,234.50"), number(r"\frac{3}{4}"), number(r"4.5 \times 10^{3}\text{ J}"), number("50\\%"), number("7 to 9")
+    (1234.5, 0.75, 4500.0, 50.0, None)
+    """
+    if len(text) > _LONGEST:
+        return None
+    text = _SPACING.sub("", text).replace("\\$", "$").replace("\\%", "%").replace("\u2212", "-").strip(" $*")
+    text = _SCALE.sub(r"e\1", _FRACTION.sub(r"\1/\2", _LEAD.sub("", text)).strip())
+    previous = None
+    while previous != text:
+        previous, text = text, _GROUPED.sub("", text)
+    match = _NUMBER.fullmatch(text)
+    if match is None or re.search(r"\d", _without_powers(match[4] or "")):
+        return None
+    value = float(match[2]) / (float(match[3]) if match[3] else 1.0) if not match[3] or float(match[3]) else math.nan
+    value = -value if match[1] == "-" else value
+    return value if math.isfinite(value) else None
+
+
+def _without_powers(unit: str) -> str:
+    """A unit without its exponents: `m^2`, `cm^{3}`."""
+    return re.sub(r"\^\s*\{?-?\d\}?", "", unit)
+
+
+def read(gold: str, completion: str, options: Options) -> str | None:
+    """The final answer, if it is a number."""
+    answer = final_answer(completion)
+    return answer if answer is not None and number(answer) is not None else None
+
+
+def check(gold: str, answer: str, options: Options) -> Finding:
+    """Compares within the larger of the two tolerances; the relative one is of the larger number."""
+    expected, found = number(gold), number(answer)
+    if expected is None:
+        return "gold_unparseable", f"the gold answer {gold[:80]!r} is not a number"
+    close = found is not None and math.isclose(expected, found, rel_tol=options["rel_tol"], abs_tol=options["abs_tol"])
+    return CORRECT if close else WRONG
+
+
+VERIFIER = Verifier(name="number", read=read, check=check, options={"rel_tol": 1e-6, "abs_tol": 0.0})

@@ -1,0 +1,202 @@
+"""Verdicts for a stream of rollouts: in input order, in killable workers, each distinct comparison made once."""
+
+import os
+import selectors
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import orjson
+
+from sparkcli.config import VerifyConfig
+from sparkcli.errors import InputError, UsageError
+from sparkcli.records import STATUSES_WITH_REWARD, Rollout, Scored, Verdict, extend
+from sparkcli.verifiers import resolve
+from sparkcli.verifiers.base import Options, Verifier
+from sparkcli.verifiers.process import Check, Died, Process
+
+_WINDOW = 1024
+"""Rollouts read ahead of the oldest that still waits for its verdict: bounds memory, and what one slow check holds up."""
+_REMEMBERED = 1 << 16
+"""Comparisons whose outcome is kept."""
+_LONGEST_REMEMBERED = 4096
+"""Characters of gold answer and answer together."""
+_MOST_DEATHS = 2
+
+
+def verify(rollouts: Iterable[Rollout], config: VerifyConfig) -> Iterator[Scored]:
+    """Each rollout with its verdict and reward, in input order; streams. See `Pool.verify`."""
+    with Pool(config) as pool:
+        yield from pool.verify(rollouts)
+
+
+class Pool:
+    """Workers that stay warm between calls. Starts none before one is needed; use as a context manager, or `close()`.
+
+    Raises:
+        UsageError: the settings name a verifier that does not exist.
+    """
+
+    def __init__(self, config: VerifyConfig) -> None:
+        self._config = config
+        self._jobs = config.jobs or len(os.sched_getaffinity(0))
+        self._specs: dict[bytes, tuple[Verifier, Options]] = {}
+        self._checks: OrderedDict[tuple[bytes, str, str], Check] = OrderedDict()
+        self._todo: deque[Check] = deque()
+        self._processes: list[Process] = []
+        self._selector = selectors.DefaultSelector()
+        try:
+            resolve(config.verifier, "--verifier")
+        except InputError as error:
+            raise UsageError(str(error)) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kills the workers; the pool cannot be used afterwards."""
+        while self._processes:
+            self._remove(self._processes[-1])
+        self._selector.close()
+
+    def verify(self, rollouts: Iterable[Rollout]) -> Iterator[Scored]:
+        """Each rollout with its verdict and reward, in input order; streams, at most 1,024 rollouts behind its input.
+
+        A failed rollout, a missing gold answer, a check that runs out of time or memory or takes its worker down with it
+        twice: each gives that rollout a status without a reward, and the others go on.
+
+        Raises:
+            InputError: a rollout names a verifier or an option that does not exist.
+        """
+        waiting: deque[tuple[Rollout, str | None, Check]] = deque()
+        try:
+            for rollout in rollouts:
+                waiting.append((rollout, *self._begin(rollout)))
+                self._pump(wait=False)
+                while waiting and (waiting[0][2].finding or len(waiting) >= _WINDOW):
+                    yield self._finish(*waiting.popleft())
+            while waiting:
+                yield self._finish(*waiting.popleft())
+        finally:
+            self._forget_unstarted()
+
+    def _begin(self, rollout: Rollout) -> tuple[str | None, Check]:
+        """The answer that was read, and the comparison: decided here, under way already, or queued for a worker."""
+        verifier, options, key = self._verifier_of(rollout)
+        decided = Check(verifier.name, options, rollout.answer or "", "")
+        if rollout.finish_reason == "error":
+            decided.finding = "error", f"nothing was sampled: {rollout.error or 'no reason given'}"
+            return None, decided
+        if rollout.answer is None:
+            decided.finding = "error", "the record has no gold answer"
+            return None, decided
+        answer = verifier.read(rollout.answer, rollout.completion, options)
+        if answer is None:
+            decided.finding = "no_answer", None
+            return None, decided
+        decided.finding = verifier.quick(rollout.answer, answer, options)
+        if decided.finding is None and not verifier.isolated:
+            decided.finding = verifier.check(rollout.answer, answer, options)
+        return answer, decided if decided.finding else self._queue(Check(verifier.name, options, rollout.answer, answer), key)
+
+    def _verifier_of(self, rollout: Rollout) -> tuple[Verifier, Options, bytes]:
+        """The record's own verifier; else `label` for the prompts of a judge; else that of the settings."""
+        is_judged = rollout.task in ("judge", "compare")
+        spec: Any = rollout.verifier or ("label" if is_judged else self._config.verifier)
+        key = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+        if key not in self._specs:
+            self._specs[key] = resolve(spec, f"prompt {rollout.id!r}")
+        return *self._specs[key], key
+
+    def _queue(self, check: Check, key: bytes) -> Check:
+        """`check`, to be made by a worker; or an equal one that was made or queued before."""
+        if len(check.gold) + len(check.answer) > _LONGEST_REMEMBERED:
+            self._todo.append(check)
+            return check
+        triple = key, check.gold, check.answer
+        known = self._checks.setdefault(triple, check)
+        self._checks.move_to_end(triple)
+        if known is check:
+            self._todo.append(check)
+            if len(self._checks) > _REMEMBERED:
+                self._checks.popitem(last=False)
+        return known
+
+    def _finish(self, rollout: Rollout, answer: str | None, check: Check) -> Scored:
+        while check.finding is None:
+            self._pump(wait=True)
+        status, reason = check.finding
+        verdict = Verdict(status=status, extracted=answer, verifier=check.name, reason=reason)
+        return extend(rollout, Scored, verdict=verdict, reward=STATUSES_WITH_REWARD.get(status))
+
+    def _pump(self, *, wait: bool) -> None:
+        """Hands out checks, takes in findings, kills what is over its time; `wait`: until something happens."""
+        self._hand_out()
+        busy = [process for process in self._processes if process.check]
+        if not busy:
+            return
+        timeout = max(0.0, min(process.deadline for process in busy) - time.monotonic()) if wait else 0.0
+        for key, _ in self._selector.select(timeout):
+            self._take(key.fileobj)  # type: ignore[arg-type]
+        now = time.monotonic()
+        for process in [process for process in busy if process.check and process.deadline <= now]:
+            process.check.finding = "timeout", f"no verdict within {self._config.timeout:g} s"
+            self._remove(process)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._todo:
+            process = next((process for process in self._processes if not process.check), None)
+            if process is None:
+                if len(self._processes) >= self._jobs:
+                    return
+                process = self._add()
+            check = self._todo.popleft()
+            try:
+                process.start(check)
+            except Died:
+                self._bury(process, check)
+
+    def _take(self, process: Process) -> None:
+        """The finding of a check, or its process's end."""
+        check = process.check
+        try:
+            finding = process.receive()
+        except Died:
+            self._bury(process, check)
+            return
+        if check and finding:
+            check.finding = finding
+
+    def _bury(self, process: Process, check: Check | None) -> None:
+        """A check gets a second process, since the first may have been killed from outside, but no third."""
+        self._remove(process)
+        if check is None:
+            return
+        check.deaths += 1
+        if check.deaths < _MOST_DEATHS:
+            self._todo.appendleft(check)
+        else:
+            check.finding = "error", "the worker process died of it"
+
+    def _add(self) -> Process:
+        process = Process(self._config.timeout)
+        self._processes.append(process)
+        self._selector.register(process, selectors.EVENT_READ)
+        return process
+
+    def _remove(self, process: Process) -> None:
+        self._processes.remove(process)
+        self._selector.unregister(process)
+        process.kill()
+
+    def _forget_unstarted(self) -> None:
+        """What was queued for a stream that nobody reads any more."""
+        unstarted = set(map(id, self._todo))
+        self._todo.clear()
+        for triple in [triple for triple, check in self._checks.items() if id(check) in unstarted]:
+            del self._checks[triple]

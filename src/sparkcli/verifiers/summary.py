@@ -1,0 +1,79 @@
+"""Counts of verdicts, for people and for the gate on unknown ones. Fed while records stream by; holds no records."""
+
+from collections import Counter, defaultdict
+
+from sparkcli.records import Scored
+
+
+class Summary:
+    """What a stream of scored rollouts came to. The samples of a prompt stand next to each other.
+
+    `statuses`           verdicts by status
+    `statuses_by_task`   the same, for each task
+    `groups`             prompts by what their rewards have in common: `all right`, `all wrong`, `mixed`, or `unknown`
+                         (no sample has a reward); samples without a reward do not count
+    """
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.statuses_by_task: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._groups: Counter[str] = Counter()
+        self._rewarded, self._reward_sum, self._unknown = 0, 0.0, 0
+        self._id: str | None = None
+        self._rewards_seen: set[float] = set()
+
+    def add(self, scored: Scored) -> None:
+        """Counts one record."""
+        if scored.id != self._id:
+            self._groups.update(self._open_group())
+            self._id, self._rewards_seen = scored.id, set()
+        self.statuses[scored.verdict.status] += 1
+        self.statuses_by_task[scored.task][scored.verdict.status] += 1
+        if scored.reward is None:
+            self._unknown += 1
+            return
+        self._rewarded += 1
+        self._reward_sum += scored.reward
+        self._rewards_seen.add(scored.reward)
+
+    @property
+    def total(self) -> int:
+        """Records counted."""
+        return self.statuses.total()
+
+    @property
+    def groups(self) -> Counter[str]:
+        """Prompts by kind; the one still being fed is included."""
+        return self._groups + Counter(self._open_group())
+
+    @property
+    def reward_mean(self) -> float | None:
+        """Over the records that have a reward; None without any."""
+        return self._reward_sum / self._rewarded if self._rewarded else None
+
+    @property
+    def error_share(self) -> float:
+        """Share of records whose reward is null."""
+        return self._unknown / self.total if self.total else 0.0
+
+    def text(self) -> str:
+        """A few lines for a terminal; ends without a line break."""
+        lines = [f"{self.total} verdicts: {_listed(self.statuses)}"]
+        if len(self.statuses_by_task) > 1:
+            lines += [f"  {task}: {_listed(counts)}" for task, counts in sorted(self.statuses_by_task.items())]
+        mean = "none" if self.reward_mean is None else f"{self.reward_mean:.3f}"
+        lines.append(f"mean reward {mean}; without a reward {self.error_share:.1%}; groups: {_listed(self.groups)}")
+        return "\n".join(lines)
+
+    def _open_group(self) -> list[str]:
+        if self._id is None:
+            return []
+        if not self._rewards_seen:
+            return ["unknown"]
+        if len(self._rewards_seen) > 1:
+            return ["mixed"]
+        return ["all right" if self._rewards_seen == {1.0} else "all wrong"]
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
