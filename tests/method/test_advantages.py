@@ -20,7 +20,9 @@ def test_unknown_rewards_take_no_part() -> None:
     assert with_unknown[1] is None and with_unknown[4] is None
 
 
-@pytest.mark.parametrize("rewards_G", [[1.0, 1.0], [0.0, 0.0, 0.0], [0.1 + 0.2, 0.3], [1.0, 1.0 + 1e-7], [0.5], []])
+@pytest.mark.parametrize("rewards_G", [
+    [1.0, 1.0], [0.0, 0.0, 0.0], [0.1 + 0.2, 0.3], [1.0, 1.0 + 1e-7], [0.5], [],
+])
 def test_groups_with_nothing_to_compare_are_zeros(rewards_G: list[float]) -> None:
     assert group_advantages(rewards_G) == [0.0] * len(rewards_G)
 

@@ -1,7 +1,7 @@
 """What a completion gives as its final answer.
 
-A box counts wherever it stands, and the last one wins. Without a box only two endings that are hard to mistake are read:
-GSM8K's `#### x`, and a closing `answer is x` or `answer: x`. Anything else is no answer rather than a guess.
+A box counts wherever it stands, and the last one wins. Without a box only two endings that are hard to mistake
+are read: GSM8K's `#### x`, and a closing `answer is x` or `answer: x`. Anything else is no answer, not a guess.
 """
 
 import re
@@ -12,6 +12,8 @@ _CLOSING = re.compile(r"\banswer(?:[ \t]+is\b[ \t]*:?|[ \t]*[:=])(?:\*\*)?[ \t]*
 _SENTENCE_BREAK = re.compile(r"[.!?;]\s|^(?:not|that|because)\b", re.IGNORECASE)
 _WRAPPERS = (("**", "**"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`"))
 _LONGEST_CLOSING = 80
+_SPACING = re.compile(r"\s|\$|\\(?:left|right)(?![a-zA-Z])|\\[,;:! ]")
+_DFRAC = re.compile(r"\\[dt]frac(?![a-zA-Z])")
 
 
 def boxed(text: str) -> str | None:
@@ -38,8 +40,8 @@ def boxed(text: str) -> str | None:
 def final_answer(completion: str) -> str | None:
     r"""The answer a completion commits to, without what is wrapped around it; None if it gives none.
 
-    >>> final_answer(r"So it is \boxed{12}."), final_answer("3 + 4 = 7\n#### 7"), final_answer("The answer is $x^2$.")
-    ('12', '7', 'x^2')
+    >>> [final_answer(text) for text in (r"So it is \boxed{12}.", "#### 7", "The answer is $x^2$.")]
+    ['12', '7', 'x^2']
     >>> final_answer("I am not sure; 7 could be the answer") is None
     True
     """
@@ -54,6 +56,17 @@ def final_answer(completion: str) -> str | None:
     if not closings or len(closings[-1]) > _LONGEST_CLOSING or _SENTENCE_BREAK.search(closings[-1]):
         return None
     return _unwrapped(closings[-1])
+
+
+def spelling(answer: str) -> str:
+    r"""What two answers have in common if only their spelling differs: spaces, `$`, `\left`, `\dfrac`.
+
+    No mathematics: 0.5 and 1/2 stay apart. Tells whether two answers are worth comparing, and counts them.
+
+    >>> spelling(r"$\left( \dfrac{1}{2}, 3 \right)$")
+    '(\\frac{1}{2},3)'
+    """
+    return _DFRAC.sub(r"\\frac", _SPACING.sub("", answer)) or answer
 
 
 def _unwrapped(text: str) -> str | None:

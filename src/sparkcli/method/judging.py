@@ -10,12 +10,12 @@ _AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 
 
 def read_label(completion: str, labels: Sequence[str]) -> str | None:
-    r"""Which of `labels` the last box of a completion names, spelled as in `labels`; None where it names none.
+    r"""Which of `labels` the last box of a completion names, spelled as in `labels`; None: it names none.
 
     Case, punctuation and LaTeX text commands around the label do not matter; any other word does.
 
-    >>> read_label(r"It checks out. \boxed{\text{yes.}}", ("Yes", "No")), read_label(r"\boxed{(b)}", ("A", "B"))
-    ('Yes', 'B')
+    >>> read_label(r"It checks out. \boxed{\text{yes.}}", ("Yes", "No"))
+    'Yes'
     >>> read_label("Yes", ("Yes", "No")), read_label(r"\boxed{A or B}", ("A", "B"))
     (None, None)
     """
