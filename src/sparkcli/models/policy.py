@@ -1,0 +1,258 @@
+"""A policy in memory: the network, its tokenizer, and which weights they are.
+
+Loading, hot swap, saving and the KL reference. What is sampled and what is trained is one object; an engine that is
+given the trainer's policy shares its memory.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sparkcli.config import ModelConfig
+from sparkcli.errors import UsageError
+from sparkcli.models.fingerprint import (
+    OPTIMIZER_FILE,
+    STATE_FILE,
+    check_policy,
+    is_adapter,
+    model_fingerprint,
+    policy_fingerprint,
+    read_json,
+    weight_files,
+)
+from sparkcli.models.folders import copy_companions, whole_directory, write_json
+from sparkcli.models.locate import model_folder
+
+transformers.utils.logging.disable_progress_bar()  # people are told about progress by the commands alone
+
+
+@dataclass(eq=False)
+class Policy:
+    """A model that samples and can be trained."""
+
+    model: Any
+    """A PreTrainedModel in eval mode, or a PeftModel around it."""
+    tokenizer: PreTrainedTokenizerBase
+    processor: Any | None
+    """Turns images into pixel inputs; None for a model that reads text only."""
+    device: torch.device
+    config: ModelConfig
+    base_folder: Path
+    base_fingerprint: str
+    weights: str
+    """Fingerprint of the weights under the adapter: the base's, or a full policy's."""
+    fingerprint: str
+    """What was loaded or saved last. Stands in rollouts, and as `parent` in the next policy."""
+    directory: Path | None
+    """Where that was loaded from or saved to; None: the bare model."""
+    changed: bool = False
+    """Whether the weights in memory have moved on from `fingerprint`. Whoever trains sets it; `save` clears it."""
+    frozen: PreTrainedModel | None = field(default=None, repr=False)
+    """The copy of the base that `reference` loads for full fine-tuning."""
+
+    @property
+    def name(self) -> str:
+        """The model as the user named it."""
+        return self.config.name
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter lies on top of the weights."""
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def network(self) -> PreTrainedModel:
+        """The Hugging Face model; an adapter's layers, if any, are inside it and active."""
+        network: PreTrainedModel = self.model.get_base_model() if self.has_adapter else self.model
+        return network
+
+
+def load(config: ModelConfig) -> Policy:
+    """Loads a model, and the policy on top of it where `config.policy` names one.
+
+    Raises:
+        UsageError: unknown model, device or policy; a broken file; a policy of another model.
+    """
+    folder = model_folder(config.name)
+    base = model_fingerprint(folder)
+    directory = Path(config.policy) if config.policy else None
+    if directory:
+        check_policy(directory, base)
+    full = directory is not None and not is_adapter(directory)
+    device = _device(config.device)
+    model = _network(directory if directory and full else folder, config, device)
+    policy = Policy(model, _tokenizer(folder, config), _processor(folder, config, model), device, config, folder, base,
+                    weights=base, fingerprint=base, directory=None)
+    if directory and full:
+        policy.weights = policy.fingerprint = policy_fingerprint(directory)
+        policy.directory = directory
+    else:
+        load_into(policy, directory)
+    return policy
+
+
+def load_into(policy: Policy, directory: Path | None) -> None:
+    """Makes `policy` the one in `directory` (None: the bare model), in place. Nothing is read if it is that one already.
+
+    An adapter of the same configuration is swapped in place, so an optimiser's parameters stay the same objects.
+
+    Raises:
+        UsageError: not a whole policy, or one of another model; the policy in memory is then as it was.
+    """
+    if directory is not None:
+        check_policy(directory, policy.base_fingerprint)
+    wanted = policy_fingerprint(directory) if directory else policy.base_fingerprint
+    if policy.changed or wanted != policy.fingerprint:
+        if directory is not None and is_adapter(directory):
+            _put_adapter(policy, directory)
+        else:
+            _remove_adapter(policy)
+            _put_weights(policy, directory or policy.base_folder, wanted)
+    policy.fingerprint, policy.directory, policy.changed = wanted, directory, False
+
+
+def add_adapter(policy: Policy, rank: int, alpha: int, seed: int) -> None:
+    """Puts a new LoRA adapter on all linear layers; it changes nothing until it is trained (B = 0).
+
+    Raises:
+        UsageError: the policy has an adapter, or full weights of its own, which the KL reference would then miss.
+    """
+    from sparkcli.models import adapters
+
+    if policy.has_adapter:
+        raise UsageError(f"policy {policy.directory}: has an adapter already; train that one")
+    if policy.weights != policy.base_fingerprint:
+        raise UsageError(f"policy {policy.directory}: has full weights of its own; train it with --method full, "
+                         "or give it as the model with -m")
+    policy.model = adapters.attach_new(policy.model, rank, alpha, seed)
+
+
+def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: Mapping[str, Tensor] | None) -> None:
+    """Writes a policy directory, whole or not at all; equal content gives equal bytes. The policy is then that one.
+
+    `trainer_state.json` holds `base` (name, fingerprint), `parent` (fingerprint), and `state`.
+
+    Raises:
+        UsageError: `directory` exists and is no policy.
+        SparkError: the disk is full or read-only.
+    """
+    with whole_directory(directory, STATE_FILE) as folder:
+        if policy.has_adapter:
+            from sparkcli.models import adapters
+
+            adapters.write(policy.model, folder, policy.name)
+        else:
+            policy.model.save_pretrained(folder)
+            copy_companions(policy.base_folder, folder)
+        if optimizer is not None:
+            save_file({name: t.detach().to("cpu").contiguous() for name, t in optimizer.items()},
+                      folder / OPTIMIZER_FILE, metadata={"format": "pt"})
+        write_json(folder / STATE_FILE, {
+            **state, "base": {"name": policy.name, "fingerprint": policy.base_fingerprint}, "parent": policy.fingerprint})
+    policy.fingerprint, policy.directory, policy.changed = policy_fingerprint(directory), directory, False
+    if not policy.has_adapter:
+        policy.weights = policy.fingerprint
+
+
+def read_state(directory: Path) -> dict[str, Any]:
+    """What `save` was given as `state`, with `base` and `parent`."""
+    return read_json(directory / STATE_FILE)
+
+
+def read_optimizer(directory: Path) -> dict[str, Tensor] | None:
+    """What `save` was given as `optimizer`, on the CPU; None where there was none."""
+    path = directory / OPTIMIZER_FILE
+    return load_file(path) if path.exists() else None
+
+
+@contextlib.contextmanager
+def reference(policy: Policy) -> Iterator[Any]:
+    """The model that the KL is measured to: the base. Under an adapter that is the same network with the adapter off;
+    for full fine-tuning a frozen copy of the base, loaded at the first call and kept."""
+    if policy.has_adapter:
+        with policy.model.disable_adapter():
+            yield policy.model
+        return
+    if policy.frozen is None:
+        policy.frozen = _network(policy.base_folder, policy.config, policy.device).requires_grad_(False)
+    yield policy.frozen
+
+
+def _put_adapter(policy: Policy, directory: Path) -> None:
+    from sparkcli.models import adapters
+
+    if policy.has_adapter and adapters.fits(policy.model, directory):
+        adapters.swap(policy.model, directory)
+        return
+    _remove_adapter(policy)
+    _put_weights(policy, policy.base_folder, policy.base_fingerprint)
+    policy.model = adapters.attach_saved(policy.model, directory)
+
+
+def _remove_adapter(policy: Policy) -> None:
+    if policy.has_adapter:
+        from sparkcli.models import adapters
+
+        policy.model = adapters.detach(policy.model)
+        policy.changed = False  # what was trained is gone with the adapter; the weights under it never moved
+
+
+def _put_weights(policy: Policy, folder: Path, fingerprint: str) -> None:
+    """Copies the weights in `folder` into the network in place, unless it has them."""
+    if policy.changed or policy.weights != fingerprint:
+        fresh = _network(folder, policy.config, policy.device)
+        policy.model.load_state_dict(fresh.state_dict())
+        policy.weights = fingerprint
+
+
+def _network(folder: Path, config: ModelConfig, device: torch.device) -> PreTrainedModel:
+    """The network in eval mode. Attention is transformers' own choice (sdpa, else eager): both are exact."""
+    weight_files(folder)
+    dtype = {"auto": "float32" if device.type == "cpu" else "auto"}.get(config.dtype, config.dtype)
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": config.trust_remote_code}
+    try:
+        architecture = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+        sees = type(architecture) in transformers.AutoModelForImageTextToText._model_mapping
+        factory = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+        loaded: Any = factory.from_pretrained(folder, config=architecture, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UsageError(f"{folder}: transformers cannot load it: {' '.join(str(error).split())[:300]}") from error
+    model, info = loaded
+    if info["missing_keys"]:
+        raise UsageError(f"{folder}: weights are missing, first {min(info['missing_keys'])!r}; get the files again")
+    network: PreTrainedModel = model.to(device).eval()
+    return network
+
+
+def _tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=config.trust_remote_code)
+        return tokenizer
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UsageError(f"{folder}: no tokenizer that transformers can load: {' '.join(str(error).split())[:200]}") from error
+
+
+def _processor(folder: Path, config: ModelConfig, model: PreTrainedModel) -> Any | None:
+    if type(model.config) not in transformers.AutoModelForImageTextToText._model_mapping:
+        return None
+    return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        if name == "auto":
+            return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r}: {str(error).splitlines()[0][:120]}; try cpu or auto") from None
+    return device

@@ -1,0 +1,175 @@
+"""A group's prompt, computed once.
+
+The N samples of a prompt share it. The prompt runs through the network once (`prefill`, left-padded); its keys and values
+are repeated to the rows of the samples (`expand`); completions run on top, right-padded, with explicit positions and mask.
+The first token's distribution comes from the prompt's last hidden state. Sampling and training both do it, training with
+gradients into the prompt: the result is that of the plain forward pass over each whole sequence.
+
+Axes: P prompts, B rows (samples), T tokens, S tokens before and including T, D hidden, V vocabulary, K packed tokens.
+Limits: attention caches only (no sliding windows shorter than the sequence, no recurrent state); text positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from sparkcli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Prompts that went through the network: one row a prompt, or after `expand` one row a sample."""
+
+    cache: DynamicCache
+    mask_BS: Tensor
+    """1 at the prompt's tokens, 0 at the padding on their left."""
+    lengths_B: Tensor
+    """Tokens of each prompt: the position of the first token after it."""
+    last_hidden_BD: Tensor
+    """The network's output at each prompt's last token."""
+
+
+def network_of(model: Any) -> PreTrainedModel:
+    """The Hugging Face model inside a PEFT wrapper (its LoRA layers stay active), or the model itself."""
+    network: PreTrainedModel = model.get_base_model() if hasattr(model, "peft_config") else model
+    return network
+
+
+def pad_left(prompts_P: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Prompts as `(input_ids_PT, mask_PT)`, padded on the left with token 0 under mask 0."""
+    longest = max(len(prompt) for prompt in prompts_P)
+    rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts_P]
+    ids_PT = torch.tensor(rows, device=device)
+    lengths_P = torch.tensor([len(prompt) for prompt in prompts_P], device=device)
+    return ids_PT, (torch.arange(longest, device=device) >= longest - lengths_P[:, None]).long()
+
+
+def pad_right(rows_B: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Completions as `(ids_BT, mask_BT)`, padded on the right with token 0 under mask False."""
+    longest = max((len(row) for row in rows_B), default=0)
+    ids_BT = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows_B], dtype=torch.long, device=device)
+    lengths_B = torch.tensor([len(row) for row in rows_B], device=device)
+    return ids_BT, torch.arange(longest, device=device) < lengths_B[:, None]
+
+
+def prefill(model: Any, input_ids_PT: Tensor, attention_mask_PT: Tensor) -> Prefix:
+    """Runs left-padded prompts once. Gradients flow if they are enabled.
+
+    Raises:
+        UsageError: the model keeps something else than keys and values of all tokens.
+    """
+    network = network_of(model)
+    cache = new_cache(network)
+    lengths_P = attention_mask_PT.sum(1)
+    positions_PT = (attention_mask_PT.cumsum(1) - 1).clamp(min=0)
+    mask_PT = None if bool(attention_mask_PT.all()) else attention_mask_PT
+    hidden_PTD = network.base_model(input_ids=input_ids_PT, attention_mask=mask_PT, position_ids=positions_PT,
+                                    past_key_values=cache, use_cache=True).last_hidden_state
+    return Prefix(cache, attention_mask_PT, lengths_P, hidden_PTD[:, -1])
+
+
+def new_cache(network: PreTrainedModel) -> DynamicCache:
+    """An empty cache for `network`, one plain layer of keys and values per layer.
+
+    Raises:
+        UsageError: the architecture needs another kind of cache.
+    """
+    cache = DynamicCache(config=network.config)
+    window = getattr(network.config.get_text_config(), "sliding_window", None)
+    kinds = {type(layer).__name__ for layer in cache.layers if type(layer) is not DynamicLayer}
+    if kinds:
+        raise UsageError(f"{network.config.model_type}: keeps {', '.join(sorted(kinds))} (window {window}); only models with "
+                         "full attention in every layer can share a prompt among its samples")
+    return cache
+
+
+def expand(prefix: Prefix, repeats_P: Sequence[int]) -> Prefix:
+    """Each prompt's row repeated to its `repeats_P` rows, prompts in order. Gradients add up over the rows."""
+    device = prefix.mask_BS.device
+    row_of_B = torch.repeat_interleave(torch.arange(len(repeats_P), device=device),
+                                       torch.tensor(repeats_P, device=device))
+    pairs = [(keys.index_select(0, row_of_B), values.index_select(0, row_of_B)) for keys, values, _ in prefix.cache]
+    return Prefix(DynamicCache(pairs), prefix.mask_BS[row_of_B], prefix.lengths_B[row_of_B],
+                  prefix.last_hidden_BD.index_select(0, row_of_B))
+
+
+def logits_of(network: PreTrainedModel, hidden_KD: Tensor) -> Tensor:
+    """The vocabulary head in float32: `[..., D]` → `[..., V]`, with the scalings some families put on it."""
+    logits_KV = network.get_output_embeddings()(hidden_KD).float()
+    config = network.config.get_text_config()
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        logits_KV = logits_KV * scale
+    if scaling := getattr(config, "logits_scaling", None):  # Granite
+        logits_KV = logits_KV / scaling
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+        logits_KV = torch.tanh(logits_KV / cap) * cap
+    return logits_KV
+
+
+def completion_logprobs(
+    model: Any, prompts_P: Sequence[Sequence[int]], completions_by_group: Sequence[Sequence[Sequence[int]]],
+    temperature: float | Tensor = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of completions under softmax(logits / temperature), each group's prompt computed once.
+
+    Args:
+        model: the network, or a PEFT model around it.
+        prompts_P: token ids of each prompt, none empty.
+        completions_by_group: for each prompt the token ids of its samples; group sizes and lengths may differ.
+        temperature: above 0; one for all rows, or a tensor `[B]`.
+
+    Returns:
+        `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; rows are the groups one after another.
+    """
+    network = network_of(model)
+    prefix = prefill(model, *pad_left(prompts_P, network.device))
+    prefix = expand(prefix, [len(group) for group in completions_by_group])
+    ids_BT, mask_BT = pad_right([row for group in completions_by_group for row in group], network.device)
+    hidden_BTD = prefix.last_hidden_BD[:, None]
+    if ids_BT.shape[1] > 1:
+        steps_T = torch.arange(ids_BT.shape[1] - 1, device=ids_BT.device)
+        output = network.base_model(
+            input_ids=ids_BT[:, :-1], position_ids=prefix.lengths_B[:, None] + steps_T, past_key_values=prefix.cache,
+            attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1), use_cache=True)
+        hidden_BTD = torch.cat([hidden_BTD, output.last_hidden_state], 1)
+    return _chosen_logprobs(network, hidden_BTD, ids_BT, mask_BT, temperature), mask_BT
+
+
+def naive_logprobs(
+    model: Any, prompts_P: Sequence[Sequence[int]], completions_by_group: Sequence[Sequence[Sequence[int]]],
+    temperature: float | Tensor = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """The same as `completion_logprobs` by a plain forward pass over each whole sequence: N times the prompt's work.
+
+    For gradient checkpointing, which leaves no keys and values to share, and as the oracle of the tests.
+    """
+    network = network_of(model)
+    completions_B = [row for group in completions_by_group for row in group]
+    prompts_B = [prompt for prompt, group in zip(prompts_P, completions_by_group, strict=True) for _ in group]
+    prompt_BS, prompt_mask_BS = pad_left(prompts_B, network.device)
+    ids_BT, mask_BT = pad_right(completions_B, network.device)
+    all_mask = torch.cat([prompt_mask_BS, mask_BT.long()], 1)
+    output = network.base_model(
+        input_ids=torch.cat([prompt_BS, ids_BT], 1), attention_mask=all_mask,
+        position_ids=(all_mask.cumsum(1) - 1).clamp(min=0), use_cache=False)
+    start = prompt_BS.shape[1] - 1
+    hidden_BTD = output.last_hidden_state[:, start:start + ids_BT.shape[1]]
+    return _chosen_logprobs(network, hidden_BTD, ids_BT, mask_BT, temperature), mask_BT
+
+
+def _chosen_logprobs(network: PreTrainedModel, hidden_BTD: Tensor, ids_BT: Tensor, mask_BT: Tensor,
+                     temperature: float | Tensor) -> Tensor:
+    """Log-probs of `ids_BT`, whose distributions are those of `hidden_BTD`; the head sees no padding."""
+    logits_KV = logits_of(network, hidden_BTD[mask_BT])
+    if isinstance(temperature, Tensor):
+        logits_KV = logits_KV / temperature.to(logits_KV)[:, None].expand(mask_BT.shape)[mask_BT][:, None]
+    elif temperature != 1.0:
+        logits_KV = logits_KV / temperature
+    logprobs_K = -functional.cross_entropy(logits_KV, ids_BT[mask_BT], reduction="none")
+    return torch.zeros(mask_BT.shape, device=mask_BT.device).masked_scatter(mask_BT, logprobs_K)
