@@ -38,7 +38,8 @@ def resolve(spec: str | Mapping[str, Any], place: str) -> tuple[Verifier, Option
     verifier = load(name)
     for option, value in given.items():
         if option not in verifier.options:
-            raise InputError(f"{place}: verifier {name}: unknown option {option!r}{nearest(option, verifier.options)}")
+            known = nearest(option, verifier.options)
+            raise InputError(f"{place}: verifier {name}: unknown option {option!r}{known}")
         given[option] = _checked(value, verifier.options[option], f"{place}: verifier {name}: {option}")
     return verifier, {**verifier.options, **given}
 

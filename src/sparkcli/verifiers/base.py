@@ -1,4 +1,4 @@
-"""What every verifier is: how it reads an answer from a completion, and how it compares that with the gold answer."""
+"""What every verifier is: how it reads an answer from a completion, how it compares that with the gold."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,13 +25,13 @@ def nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """One way to check an answer. All functions are pure; none may print, and none keeps time: workers do that.
+    """One way to check an answer. All functions are pure, and none keeps time: workers do that.
 
-    `read(gold, completion, options)` gives the answer as text, None where there is none. It may look at the gold answer
-    only to know what kind of answer to look for. `check(gold, answer, options)` compares. Both are given every option.
-    An `isolated` verifier runs code that can hang, crash or eat memory: its `check` only runs in a worker process. Its
-    `quick` answers in the parent what surely has one verdict, and is None for the rest; `warm` is run in the worker
-    before the clock of the first check.
+    `read(gold, completion, options)` gives the answer as text, None where there is none. It may look at the
+    gold answer only to know what kind of answer to look for. `check(gold, answer, options)` compares. Both
+    are given every option. An `isolated` verifier runs code that can hang, crash or eat memory: its `check`
+    only runs in a worker process. Its `quick` answers in the parent what surely has one verdict, and is None
+    for the rest; `warm` is run in the worker before the clock of the first check.
     """
 
     name: str

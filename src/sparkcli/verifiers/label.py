@@ -1,4 +1,4 @@
-"""A verdict of a judge: Yes or No, A or B, compared as words (as mathematics they would be products of letters)."""
+"""A verdict of a judge: Yes or No, A or B, compared as words (in mathematics, products of letters)."""
 
 from sparkcli.method.judging import read_label
 from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
@@ -7,7 +7,7 @@ _PAIRS = (("Yes", "No"), ("A", "B"))
 
 
 def labels(gold: str, options: Options) -> tuple[str, ...]:
-    """The labels to choose from: those of the options, or the pair that the gold label belongs to; () if there is none."""
+    """The labels to choose from: the pair that has the gold label, of the options or ours; () if none has."""
     pairs = (tuple(options["labels"]),) if options["labels"] else _PAIRS
     return next((pair for pair in pairs if gold.casefold() in map(str.casefold, pair)), ())
 

@@ -1,9 +1,9 @@
 r"""Mathematical equality, as math-verify sees it.
 
-The answer is read by `method.answers` (the last box wins), then gold and answer go to math-verify, each in a box of its own:
-a bare gold is read wrongly now and then, and two boxes in one text would merge into a set. The gold goes first, since the
-comparison is not symmetric. Its exceptions are asked for (otherwise a failure looks like a wrong answer) and its timers are
-off (they overwrite the worker's, and count whole seconds).
+The answer is read by `method.answers` (the last box wins), then gold and answer go to math-verify, each in a
+box of its own: a bare gold is read wrongly now and then, and two boxes in one text would merge into a set.
+The gold goes first, since the comparison is not symmetric. Its exceptions are asked for (otherwise a failure
+looks like a wrong answer) and its timers are off (they overwrite the worker's, and count whole seconds).
 """
 
 import functools
@@ -16,7 +16,8 @@ from sparkcli.method.answers import boxed, final_answer
 from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
 
 _INTEGER = r"(?:0|[1-9]\d{0,8})"
-_PLAIN = re.compile(rf"(-?)(?:({_INTEGER}(?:\.\d{{1,6}})?)|\\[dt]?frac\{{({_INTEGER})\}}\{{([1-9]\d{{0,8}})\}})")
+_PLAIN = re.compile(rf"(-?)(?:({_INTEGER}(?:\.\d{{1,6}})?)"
+                    rf"|\\[dt]?frac\{{({_INTEGER})\}}\{{([1-9]\d{{0,8}})\}})")
 _SURELY_DIFFERENT = Fraction(1, 100_000)
 """math-verify rounds to six places where a decimal is involved."""
 
@@ -28,7 +29,7 @@ def read(gold: str, completion: str, options: Options) -> str | None:
 
 
 def quick(gold: str, answer: str, options: Options) -> Finding | None:
-    r"""The verdict on equal text, and on plain integers, decimals and `\frac`: no need of sympy; None for the rest."""
+    r"""The verdict on equal text, and on plain integers, decimals and `\frac`; None where it takes sympy."""
     if gold.strip() == answer.strip():
         return CORRECT
     expected, found = plain(gold), plain(answer)
@@ -67,7 +68,7 @@ def check(gold: str, answer: str, options: Options) -> Finding:
 
 @functools.cache
 def _tools() -> SimpleNamespace:
-    """`parse(text)` and `verify(gold, answer)` of math-verify, imported late: sympy alone takes half a second."""
+    """`parse(text)` and `verify(gold, answer)` of math-verify, imported late: sympy takes half a second."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify import parse as mv_parse
     from math_verify import verify as mv_verify

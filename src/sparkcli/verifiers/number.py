@@ -1,4 +1,4 @@
-r"""A number within a tolerance: thousands separators, currencies, percent signs and units around it do not matter.
+r"""A number within a tolerance: thousands separators, currencies, percent signs and units do not matter.
 
 `50%` is 50 here: a question that wants a share should have a gold answer of the same kind.
 """
@@ -22,8 +22,10 @@ _LEAD = re.compile(r"^[^=]*=")
 def number(text: str) -> float | None:
     r"""The value of a text that is one number, perhaps with a unit; None for anything else.
 
-    >>> number("$1,234.50"), number(r"\frac{3}{4}"), number(r"4.5 \times 10^{3}\text{ J}"), number("50\\%"), number("7 to 9")
-    (1234.5, 0.75, 4500.0, 50.0, None)
+    >>> number("$1,234.50"), number(r"\frac{3}{4}"), number(r"4.5 \times 10^{3}\text{ J}"), number(r"50\%")
+    (1234.5, 0.75, 4500.0, 50.0)
+    >>> number("7 to 9") is None
+    True
     """
     if len(text) > _LONGEST:
         return None
@@ -35,8 +37,10 @@ def number(text: str) -> float | None:
     match = _NUMBER.fullmatch(text)
     if match is None or re.search(r"\d", _without_powers(match[4] or "")):
         return None
-    value = float(match[2]) / (float(match[3]) if match[3] else 1.0) if not match[3] or float(match[3]) else math.nan
-    value = -value if match[1] == "-" else value
+    sign, over, under, _ = match.groups()
+    if under and not float(under):
+        return None
+    value = float(over) / float(under or 1) * (-1 if sign == "-" else 1)
     return value if math.isfinite(value) else None
 
 
@@ -56,8 +60,10 @@ def check(gold: str, answer: str, options: Options) -> Finding:
     expected, found = number(gold), number(answer)
     if expected is None:
         return "gold_unparseable", f"the gold answer {gold[:80]!r} is not a number"
-    close = found is not None and math.isclose(expected, found, rel_tol=options["rel_tol"], abs_tol=options["abs_tol"])
-    return CORRECT if close else WRONG
+    if found is None:
+        return WRONG
+    tolerances = {"rel_tol": options["rel_tol"], "abs_tol": options["abs_tol"]}
+    return CORRECT if math.isclose(expected, found, **tolerances) else WRONG
 
 
 VERIFIER = Verifier(name="number", read=read, check=check, options={"rel_tol": 1e-6, "abs_tol": 0.0})

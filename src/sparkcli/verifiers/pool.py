@@ -1,4 +1,4 @@
-"""Verdicts for a stream of rollouts: in input order, in killable workers, each distinct comparison made once."""
+"""Verdicts for a stream of rollouts: in input order, in killable workers, equal comparisons made once."""
 
 import os
 import selectors
@@ -14,10 +14,10 @@ from sparkcli.errors import InputError, UsageError
 from sparkcli.records import STATUSES_WITH_REWARD, Rollout, Scored, Verdict, extend
 from sparkcli.verifiers import resolve
 from sparkcli.verifiers.base import Options, Verifier
-from sparkcli.verifiers.process import Check, Died, Process
+from sparkcli.verifiers.process import Check, Process, WorkerDiedError
 
 _WINDOW = 1024
-"""Rollouts read ahead of the oldest that still waits for its verdict: bounds memory, and what one slow check holds up."""
+"""Rollouts in flight at most: bounds memory, and how long one slow check leaves the others at work."""
 _REMEMBERED = 1 << 16
 """Comparisons whose outcome is kept."""
 _LONGEST_REMEMBERED = 4096
@@ -32,7 +32,7 @@ def verify(rollouts: Iterable[Rollout], config: VerifyConfig) -> Iterator[Scored
 
 
 class Pool:
-    """Workers that stay warm between calls. Starts none before one is needed; use as a context manager, or `close()`.
+    """Workers that stay warm between calls; none starts before it is needed. A context manager, or `close()`.
 
     Raises:
         UsageError: the settings name a verifier that does not exist.
@@ -40,7 +40,7 @@ class Pool:
 
     def __init__(self, config: VerifyConfig) -> None:
         self._config = config
-        self._jobs = config.jobs or len(os.sched_getaffinity(0))
+        self._jobs = config.jobs or _cores()
         self._specs: dict[bytes, tuple[Verifier, Options]] = {}
         self._checks: OrderedDict[tuple[bytes, str, str], Check] = OrderedDict()
         self._todo: deque[Check] = deque()
@@ -64,10 +64,10 @@ class Pool:
         self._selector.close()
 
     def verify(self, rollouts: Iterable[Rollout]) -> Iterator[Scored]:
-        """Each rollout with its verdict and reward, in input order; streams, at most 1,024 rollouts behind its input.
+        """Each rollout with its verdict and reward, in input order; streams, at most 1,024 in flight.
 
-        A failed rollout, a missing gold answer, a check that runs out of time or memory or takes its worker down with it
-        twice: each gives that rollout a status without a reward, and the others go on.
+        A failed rollout, a missing gold answer, a check that runs out of time or memory or brings two workers
+        down: each gives that rollout a status without a reward, and the others go on.
 
         Raises:
             InputError: a rollout names a verifier or an option that does not exist.
@@ -85,7 +85,7 @@ class Pool:
             self._forget_unstarted()
 
     def _begin(self, rollout: Rollout) -> tuple[str | None, Check]:
-        """The answer that was read, and the comparison: decided here, under way already, or queued for a worker."""
+        """The answer that was read, and the comparison: decided here, or queued for a worker (or already)."""
         verifier, options, key = self._verifier_of(rollout)
         decided = Check(verifier.name, options, rollout.answer or "", "")
         if rollout.finish_reason == "error":
@@ -101,7 +101,9 @@ class Pool:
         decided.finding = verifier.quick(rollout.answer, answer, options)
         if decided.finding is None and not verifier.isolated:
             decided.finding = verifier.check(rollout.answer, answer, options)
-        return answer, decided if decided.finding else self._queue(Check(verifier.name, options, rollout.answer, answer), key)
+        if decided.finding is None:
+            return answer, self._queue(Check(verifier.name, options, rollout.answer, answer), key)
+        return answer, decided
 
     def _verifier_of(self, rollout: Rollout) -> tuple[Verifier, Options, bytes]:
         """The record's own verifier; else `label` for the prompts of a judge; else that of the settings."""
@@ -134,7 +136,7 @@ class Pool:
         return extend(rollout, Scored, verdict=verdict, reward=STATUSES_WITH_REWARD.get(status))
 
     def _pump(self, *, wait: bool) -> None:
-        """Hands out checks, takes in findings, kills what is over its time; `wait`: until something happens."""
+        """Hands out checks, takes in findings, kills what is over its time; may wait for one of them."""
         self._hand_out()
         busy = [process for process in self._processes if process.check]
         if not busy:
@@ -143,9 +145,10 @@ class Pool:
         for key, _ in self._selector.select(timeout):
             self._take(key.fileobj)  # type: ignore[arg-type]
         now = time.monotonic()
-        for process in [process for process in busy if process.check and process.deadline <= now]:
-            process.check.finding = "timeout", f"no verdict within {self._config.timeout:g} s"
-            self._remove(process)
+        for process in busy:
+            if process.check and process.deadline <= now:
+                process.check.finding = "timeout", f"no verdict within {self._config.timeout:g} s"
+                self._remove(process)
         self._hand_out()
 
     def _hand_out(self) -> None:
@@ -158,7 +161,7 @@ class Pool:
             check = self._todo.popleft()
             try:
                 process.start(check)
-            except Died:
+            except WorkerDiedError:
                 self._bury(process, check)
 
     def _take(self, process: Process) -> None:
@@ -166,7 +169,7 @@ class Pool:
         check = process.check
         try:
             finding = process.receive()
-        except Died:
+        except WorkerDiedError:
             self._bury(process, check)
             return
         if check and finding:
@@ -200,3 +203,8 @@ class Pool:
         self._todo.clear()
         for triple in [triple for triple, check in self._checks.items() if id(check) in unstarted]:
             del self._checks[triple]
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

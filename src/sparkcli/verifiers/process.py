@@ -28,15 +28,15 @@ class Check:
     deaths: int = 0
 
 
-class Died(Exception):
+class WorkerDiedError(Exception):
     """The process ended by itself, or somebody killed it."""
 
 
 class Process:
     """One worker with at most one check under way.
 
-    It runs in a process group of its own, so that Ctrl-C reaches the parent only, and reads from a pipe that ends with the
-    parent. It is started as a new program, never forked: the parent may hold threads.
+    It runs in a process group of its own, so that Ctrl-C reaches the parent only, and reads from a pipe that
+    ends with the parent. It is started as a new program, never forked: the parent may hold threads.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -65,7 +65,7 @@ class Process:
         """Hands over a check; the clock runs from when its verifier is loaded.
 
         Raises:
-            Died: the process is gone.
+            WorkerDiedError: the process is gone.
         """
         assert self.check is None
         self.check = check
@@ -80,11 +80,11 @@ class Process:
         """The outcome of the check under way, or None while it is not there. Call when readable.
 
         Raises:
-            Died: the process is gone.
+            WorkerDiedError: the process is gone.
         """
         block = os.read(self.fileno(), 1 << 16)
         if not block:
-            raise Died
+            raise WorkerDiedError
         self._buffer += block
         *replies, self._buffer = self._buffer.split(b"\n")
         for reply in replies:
@@ -114,4 +114,4 @@ class Process:
             while view:
                 view = view[self._popen.stdin.write(view):]
         except BrokenPipeError:
-            raise Died from None
+            raise WorkerDiedError from None

@@ -1,4 +1,4 @@
-"""Counts of verdicts, for people and for the gate on unknown ones. Fed while records stream by; holds no records."""
+"""Counts of verdicts, for people and for the gate on unknown ones. Fed while records stream by."""
 
 from collections import Counter, defaultdict
 
@@ -8,10 +8,7 @@ from sparkcli.records import Scored
 class Summary:
     """What a stream of scored rollouts came to. The samples of a prompt stand next to each other.
 
-    `statuses`           verdicts by status
-    `statuses_by_task`   the same, for each task
-    `groups`             prompts by what their rewards have in common: `all right`, `all wrong`, `mixed`, or `unknown`
-                         (no sample has a reward); samples without a reward do not count
+    `statuses` are the verdicts by status, `statuses_by_task` the same for each task.
     """
 
     def __init__(self) -> None:
@@ -43,7 +40,10 @@ class Summary:
 
     @property
     def groups(self) -> Counter[str]:
-        """Prompts by kind; the one still being fed is included."""
+        """Prompts by what their rewards have in common: `all right`, `all wrong`, `mixed`, `unknown` (no rewards).
+
+        Samples without a reward do not count. The prompt that is still being fed does.
+        """
         return self._groups + Counter(self._open_group())
 
     @property
@@ -60,9 +60,10 @@ class Summary:
         """A few lines for a terminal; ends without a line break."""
         lines = [f"{self.total} verdicts: {_listed(self.statuses)}"]
         if len(self.statuses_by_task) > 1:
-            lines += [f"  {task}: {_listed(counts)}" for task, counts in sorted(self.statuses_by_task.items())]
+            tasks = sorted(self.statuses_by_task.items())
+            lines += [f"  {task}: {_listed(counts)}" for task, counts in tasks]
         mean = "none" if self.reward_mean is None else f"{self.reward_mean:.3f}"
-        lines.append(f"mean reward {mean}; without a reward {self.error_share:.1%}; groups: {_listed(self.groups)}")
+        lines.append(f"mean reward {mean}; unknown {self.error_share:.1%}; groups: {_listed(self.groups)}")
         return "\n".join(lines)
 
     def _open_group(self) -> list[str]:

@@ -1,11 +1,12 @@
-"""A worker process: reads requests, one JSON value a line, on standard input, and writes one reply line for each.
+"""A worker process: reads requests on standard input, one JSON value a line, and replies to each with a line.
 
     {"load": name}                   →  []                  the verifier is imported and warm
     [name, options, gold, answer]    →  [status, reason]
 
-It is a process of its own, with one thread, because a verifier may hang, crash or eat memory: the parent then kills it and
-nothing else is lost. A check is interrupted by a timer a little before the parent would kill, which saves the process and
-what it has imported. Started as `python -m sparkcli.verifiers.worker SECONDS BYTES`; it ends when its input ends.
+It is a process of its own, with one thread, because a verifier may hang, crash or eat memory: the parent then
+kills it and nothing else is lost. A check is interrupted by a timer a little before the parent would kill,
+which saves the process and what it has imported. It is started as `python -m sparkcli.verifiers.worker
+SECONDS BYTES`, and ends when its input ends.
 """
 
 import json
@@ -32,7 +33,8 @@ class TimeUp(BaseException):
 def main(seconds: float, memory: int) -> None:
     """Serves requests until the input ends."""
     requests, replies = _private_streams()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if sys.platform != "darwin":  # which refuses such a limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _ring)
     for line in requests:
@@ -41,13 +43,14 @@ def main(seconds: float, memory: int) -> None:
             load(request["load"]).warm()
             reply: Any = []
         else:
-            reply = checked(*request, seconds)
+            name, options, gold, answer = request
+            reply = checked(name, options, gold, answer, seconds)
         replies.write(json.dumps(reply).encode() + b"\n")
         replies.flush()
 
 
 def checked(name: str, options: dict[str, Any], gold: str, answer: str, seconds: float) -> Finding:
-    """One check under the timer. Whatever goes wrong in it becomes a status that is no statement about the answer."""
+    """One check under the timer. What goes wrong in it is a status that says nothing about the answer."""
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds * _ORPHAN)
         signal.setitimer(signal.ITIMER_REAL, seconds * _SOFT)
@@ -60,7 +63,7 @@ def checked(name: str, options: dict[str, Any], gold: str, answer: str, seconds:
         return "timeout", f"no verdict within {seconds:g} s"
     except MemoryError:
         return "error", "out of memory"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - sympy raises anything
         return "error", f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
