@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs sparkcli, editable, into the virtual environment .venv of this checkout; does nothing that is done already.
+# Installs sparkcli, editable, into the virtual environment .venv of this checkout. Safe to run again.
 # Usage: scripts/setup.sh [EXTRAS]        e.g. scripts/setup.sh test
 #
 # PYTHON=python3.12   interpreter of a new environment
 # TORCH=2.13.0        version of the CPU build
 #
-# torch comes first and on its own: a plain `pip install torch` on Linux brings gigabytes of CUDA packages, wanted only
-# where there is an NVIDIA GPU.
+# torch comes first and on its own: a plain `pip install torch` on Linux brings gigabytes of CUDA packages,
+# wanted only where there is an NVIDIA GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 extras=${1:-}
@@ -37,7 +37,9 @@ make_venv() {
   return 1
 }
 
-torch_version() { "$venv_python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true; }
+torch_version() {
+  "$venv_python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true
+}
 
 wants_cpu_build() { [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; }
 
@@ -60,7 +62,7 @@ refuse_cuda_packages() {
 [ -x "$venv_python" ] || make_venv
 if wants_cpu_build && [ -z "$(torch_version)" ]; then
   install_cpu_torch ||
-    say "warning: no CPU build of torch $torch to be had here; the default build follows, which may be gigabytes"
+    say "warning: no CPU build of torch $torch to be had; the default build follows, perhaps gigabytes"
 fi
 say "installing sparkcli and what it needs${extras:+ ($extras)}"
 "$venv_python" -m pip install -q -e ".${extras:+[$extras]}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Before anything imports torch or huggingface_hub, which read them once; processes that tests start inherit them.
+# Before anything imports torch or huggingface_hub, which read them once; child processes inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["NO_COLOR"] = "1"

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-COMMANDS = ("prepare", "rollout", "verify", "recycle", "train-step", "judge", "reflect", "bench", "bench run", "loop",
-            "export", "schema", "doctor")
-HEAVY = {"torch", "transformers", "numpy", "datasets", "pyarrow", "peft", "sympy", "math_verify", "huggingface_hub"}
+COMMANDS = ("prepare", "rollout", "verify", "recycle", "train-step", "judge", "reflect", "bench", "bench run",
+            "loop", "export", "schema", "doctor")
+HEAVY = {"torch", "transformers", "numpy", "datasets", "pyarrow", "peft", "sympy", "math_verify",
+         "huggingface_hub"}
 
 PROGRAM = """
 import sys

@@ -1,0 +1,41 @@
+"""Every recipe in `recipes/` is one that the program reads."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sparkcli.config import SECTIONS, check_recipe, resolve
+from sparkcli.files.recipe import read_recipe
+
+FOLDER = Path(__file__).parent.parent / "recipes"
+RECIPES = sorted(FOLDER.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_resolves_to_what_it_says(path: Path):
+    recipe = read_recipe(str(path))
+    check_recipe(recipe)
+    for section, cls in SECTIONS.items():
+        settings = dataclasses.asdict(resolve(cls, {}, {}, recipe))
+        said = recipe.get(section, {})
+        assert {key: settings[key] for key in said} == said
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_writes_to_its_own_run_directory(path: Path):
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["loop"]["out"] == f"runs/{path.stem}"
+
+
+def test_the_published_models_have_recipes():
+    assert {"quickstart", "spark-7b", "spark-vl-7b", "spark-vl-32b"} <= {path.stem for path in RECIPES}
+
+
+@pytest.mark.parametrize(("name", "questions"),
+                         [("spark-7b", 25_000), ("spark-vl-7b", 19_000), ("spark-vl-32b", 24_000)])
+def test_published_recipes_make_two_passes_with_a_warm_up_of_three_percent(name: str, questions: int):
+    recipe = read_recipe(str(FOLDER / f"{name}.toml"))
+    steps, prompts, train = recipe["loop"]["steps"], recipe["loop"]["prompts_per_step"], recipe["train"]
+    assert steps * prompts == pytest.approx(2 * questions, abs=prompts)
+    assert train["warmup_updates"] == pytest.approx(0.03 * steps * train["updates"], abs=1)
