@@ -5,5 +5,6 @@
     forward.py   log-probabilities of a micro-batch's completions, prompts computed once
     losses.py    the objective
     optimizer.py AdamW, its schedule, its state as named tensors
-    step.py      one phase on a policy in place; its metrics
+    metrics.py   what a phase reports
+    step.py      one phase on a policy in place
 """
