@@ -71,7 +71,7 @@ def recomputing(network: PreTrainedModel, wanted: bool) -> Iterator[None]:
         raise UsageError(f"{network.config.model_type}: has no gradient checkpointing; train without it and with fewer "
                          "tokens_per_batch")
     layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
-    network.gradient_checkpointing_enable({"use_reentrant": False})
+    network.activation_checkpointing_enable({"use_reentrant": False})
     try:
         for layer in layers:
             layer.training = True
@@ -79,4 +79,4 @@ def recomputing(network: PreTrainedModel, wanted: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
-        network.gradient_checkpointing_disable()
+        network.activation_checkpointing_disable()
