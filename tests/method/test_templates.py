@@ -69,7 +69,7 @@ def test_values_are_never_filled_again() -> None:
     ({"pairwise": {"text": "{{question}} {{answer_a}} {{answer_b}} \\box{}"}}, r"ask for \\boxed"),
     ({"reflection": {"attempt": "half"}}, "cot: attempt: expected cot or answer, found 'half'"),
     ({"reflection": {"kind": None}}, "cot: kind: expected revise or afresh, found None"),
-    ({"reflection": {"kind": "revise"}}, 'expected a template with attempt = "cot" and kind = "afresh"'),
+    ({"reflection": {"kind": "revise"}}, 'expected one with attempt = "cot" and kind = "afresh"'),
     ({"reflection": {"name": "answer"}}, "answer: expected each name once"),
 ])
 def test_a_wrong_template_is_named(changes: dict[str, dict[str, Any]], message: str) -> None:

@@ -1,7 +1,7 @@
 """What a completion gives as its final answer.
 
-A box counts wherever it stands, and the last one wins. Without a box only two endings that are hard to mistake
-are read: GSM8K's `#### x`, and a closing `answer is x` or `answer: x`. Anything else is no answer, not a guess.
+A box counts wherever it stands, and the last one wins. Without a box two endings that are hard to mistake are
+read: GSM8K's `#### x`, and a closing `answer is x` or `answer: x`. Anything else is no answer, not a guess.
 """
 
 import re

@@ -15,6 +15,9 @@ from sparkcli.errors import UsageError, nearest
 Attempt = Literal["cot", "answer"]
 Kind = Literal["revise", "afresh"]
 
+LABELS = (("Yes", "No"), ("A", "B"))
+"""The labels of the published wordings; a template may have others."""
+
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _LABEL = re.compile(r"[^\W_]+(?: [^\W_]+)*")
 _QUOTED = {"pointwise": ("question", "answer"), "pairwise": ("question", "answer_a", "answer_b"),
@@ -34,8 +37,8 @@ class JudgeWording:
 class ReflectWording:
     """One way to ask for a solution after an attempt was shown.
 
-    `attempt`: the whole chain of thought is shown, or its final answer. `kind`: "revise" leaves open whether the
-    attempt is right; "afresh" says that it is wrong.
+    `attempt`: the whole chain of thought is shown, or its final answer. `kind`: "revise" leaves open whether it
+    is right; "afresh" says that it is wrong.
     """
 
     name: str
@@ -64,13 +67,14 @@ class Templates:
                         reflection=tuple(_reflect(tables["reflection"])))
         for attempt in typing.get_args(Attempt):
             if not templates.reflections(attempt, "afresh"):
-                raise UsageError(f'reflection.toml: expected one with attempt = "{attempt}" and kind = "afresh"')
+                raise UsageError("reflection.toml: expected one with "
+                                 f'attempt = "{attempt}" and kind = "afresh", found none')
         return templates
 
     @property
     def verdicts(self) -> tuple[JudgeWording, ...]:
         """Pointwise wordings that ask for Yes or No; all of them where none does (other languages)."""
-        plain = tuple(wording for wording in self.pointwise if wording.labels == ("Yes", "No"))
+        plain = tuple(wording for wording in self.pointwise if wording.labels == LABELS[0])
         return plain or self.pointwise
 
     def reflections(self, attempt: Attempt, kind: Kind | None = None) -> tuple[ReflectWording, ...]:
@@ -118,7 +122,7 @@ def _checked(kind: str, tables: Sequence[Mapping[str, Any]],
     for number, table in enumerate(tables, 1):
         name, text = table.get("name"), table.get("text")
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
-            raise UsageError(f"{kind}.toml: template {number}: name: expected letters, digits, -, found {name!r}")
+            raise UsageError(f"{kind}.toml: template {number}: name: expected letters, digits, -; got {name!r}")
         where = f"{kind}.toml: {name}"
         if name in names:
             raise UsageError(f"{where}: expected each name once, found it again")
