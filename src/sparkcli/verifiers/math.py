@@ -18,6 +18,8 @@ from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
 _INTEGER = r"(?:0|[1-9]\d{0,8})"
 _PLAIN = re.compile(rf"(-?)(?:({_INTEGER}(?:\.\d{{1,6}})?)"
                     rf"|\\[dt]?frac\{{({_INTEGER})\}}\{{([1-9]\d{{0,8}})\}})")
+_DOLLAR = re.compile(r"(?<!\\)\$")
+"""A mathematics sign; within a box it would end the expression early."""
 _SURELY_DIFFERENT = Fraction(1, 100_000)
 """math-verify rounds to six places where a decimal is involved."""
 
@@ -76,7 +78,8 @@ def _tools() -> SimpleNamespace:
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timers are off
     targets = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
     return SimpleNamespace(
-        parse=lambda text: mv_parse(f"\\boxed{{{text}}}", targets, parsing_timeout=None, raise_on_error=True),
+        parse=lambda text: mv_parse(f"\\boxed{{{_DOLLAR.sub('', text)}}}", targets, parsing_timeout=None,
+                                    raise_on_error=True),
         verify=functools.partial(mv_verify, timeout_seconds=None, raise_on_error=True))
 
 

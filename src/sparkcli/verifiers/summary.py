@@ -40,7 +40,7 @@ class Summary:
 
     @property
     def groups(self) -> Counter[str]:
-        """Prompts by what their rewards have in common: `all right`, `all wrong`, `mixed`, `unknown` (no rewards).
+        """Prompts by what their rewards are: `all right`, `all wrong`, `mixed`, or `unknown`.
 
         Samples without a reward do not count. The prompt that is still being fed does.
         """

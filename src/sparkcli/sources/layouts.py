@@ -1,0 +1,201 @@
+r"""Layouts: which columns hold the question and the gold answer, and how a row becomes a prompt.
+
+| layout   | question               | gold answer                                                         |
+|----------|------------------------|---------------------------------------------------------------------|
+| sparkcli | a prompt record        |                                                                     |
+| spark    | `message`              | `answer`                                                            |
+| verl     | `prompt`               | `reward_model.ground_truth`                                         |
+| trl      | `prompt`               | `solution`, `answer` or `ground_truth`                              |
+| openrlhf | `input` or `prompt`    | `label` or `answer`                                                 |
+| gsm8k    | `question`             | `answer`, after its `####`                                          |
+| question | `question`, `problem`  | `answer`, `final_answer`, `ground_truth`, `gt`, `label`, `solution` |
+
+Other columns are carried. A column whose name has another meaning in our records, or whose content went into
+a field only in part, is carried as `row_NAME`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sparkcli.errors import InputError, UsageError, nearest
+from sparkcli.records import RECORDS, Prompt, from_json, question_of
+from sparkcli.sources.cells import gold_in, id_in, images_in, json_value, question_in
+from sparkcli.sources.read import Row
+
+_RESERVED = {f.name for record in RECORDS.values() for f in dataclasses.fields(record)}
+_IDS = ("id", "unique_id", "question_id", "problem_id", "uid", "idx")
+_IMAGES = ("images", "image")
+_ANSWERS = ("answer", "final_answer", "ground_truth", "gt", "label", "solution")
+MAPPED = ("question", "answer", "id", "images")
+"""Fields that `--map` can take from a column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The columns that hold each field; `a.b` is column a's entry b. None: rows have no such column.
+
+    `question` is None where the rows are prompt records already.
+    """
+
+    name: str
+    question: str | None = None
+    answer: str | None = None
+    id: str | None = None
+    images: str | None = None
+
+    def __str__(self) -> str:
+        named = {field: getattr(self, field) for field in MAPPED if getattr(self, field)}
+        return self.name + "".join(f", {field}={column}" for field, column in named.items())
+
+
+def detect(row: Row, mapping: Mapping[str, str], place: str) -> Layout:
+    """The layout of a file, from its first row and the columns that the user named.
+
+    Raises:
+        InputError: no known layout; says what columns there are and how to name them.
+        UsageError: the mapping names a field or a column that does not exist.
+    """
+    _check_mapping(row, mapping)
+    if not mapping and _is_record(row):
+        return Layout(name="sparkcli")
+    found = {} if "question" in mapping else _known_columns(row)
+    if not found and "question" not in mapping:
+        columns = ", ".join(map(str, row)) or "none"
+        raise InputError(f"{place}: unknown layout; columns: {columns}; say which hold question and answer: "
+                         f"--map question=COLUMN --map answer=COLUMN")
+    usual: dict[str, str | None] = {
+        "answer": _first(row, _ANSWERS), "id": _first(row, _IDS), "images": _first(row, _IMAGES)}
+    return Layout(name=found.pop("name", None) or "mapped", **{**usual, **found, **mapping})
+
+
+def _check_mapping(row: Row, mapping: Mapping[str, str]) -> None:
+    for field, column in mapping.items():
+        if field not in MAPPED:
+            raise UsageError(f"--map {field}={column}: unknown field{nearest(field, MAPPED)}")
+        if _at(row, column) is _MISSING:
+            raise UsageError(f"--map {field}={column}: no such column{nearest(column, map(str, row))}")
+
+
+def _is_record(row: Row) -> bool:
+    """Whether a row already reads as a prompt, with an id, and hides no gold answer under another name."""
+    if not isinstance(row.get("id"), str) or "prompt" not in row:
+        return False
+    if "answer" not in row and _first(row, (*_ANSWERS, "reward_model")):
+        return False
+    try:
+        from_json(Prompt, row, "")
+    except InputError:
+        return False
+    return True
+
+
+def _known_columns(row: Row) -> dict[str, str | None]:
+    """Name, question and answer columns of the first layout that fits; empty if none does."""
+    has = row.keys().__contains__
+    if has("message") and has("answer"):
+        return {"name": "spark", "question": "message", "answer": "answer"}
+    if has("prompt") and _at(row, "reward_model.ground_truth") is not _MISSING:
+        return {"name": "verl", "question": "prompt", "answer": "reward_model.ground_truth"}
+    if has("prompt") and not has("label"):
+        answer = _first(row, ("solution", "answer", "ground_truth"))
+        return {"name": "trl", "question": "prompt", "answer": answer}
+    if has("prompt") or (has("input") and _first(row, ("label", "answer"))):
+        return {"name": "openrlhf", "question": _first(row, ("input", "prompt")),
+                "answer": _first(row, ("label", "answer"))}
+    question = _first(row, ("question", "problem"))
+    if question is None:
+        return {}
+    name = "gsm8k" if "####" in str(row.get("answer")) else "question"
+    return {"name": name, "question": question, "answer": _first(row, _ANSWERS)}
+
+
+def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "") -> Prompt:
+    """One row as a prompt. `number_prefix` goes before an id that is a bare number, as others have it too.
+
+    Raises:
+        InputError: a column of the layout is missing, or holds what cannot be a question, an answer or
+        images.
+    """
+    if layout.question is None:
+        return from_json(Prompt, row, place)
+    fields = _fields(row, layout, place, number_prefix)
+    return from_json(Prompt, {**_carried(row, layout, fields, place), **fields}, place)
+
+
+def _fields(row: Row, layout: Layout, place: str, number_prefix: str) -> Row:
+    assert layout.question is not None
+    question = _required(row, layout.question, place)
+    fields: Row = {"prompt": question_in(question, f"{place}: {layout.question}")}
+    if layout.answer is not None:
+        answer = gold_in(_required(row, layout.answer, place), f"{place}: {layout.answer}")
+        fields |= {"answer": answer} if answer is not None else {}
+    if layout.id is not None:
+        name = id_in(_required(row, layout.id, place), f"{place}: {layout.id}", number_prefix)
+        fields |= {"id": name} if name else {}
+    if layout.images is not None:
+        images = images_in(_required(row, layout.images, place), f"{place}: {layout.images}")
+        fields |= {"images": images} if images else {}
+    return fields
+
+
+def adorned(prompt: Prompt, instruction: str | None, verifier: str | None) -> Prompt:
+    """The prompt with the instruction after a blank line of its last user message, and with the verifier.
+
+    The bare question is kept in `question`.
+    """
+    if verifier:
+        prompt = dataclasses.replace(prompt, verifier=verifier)
+    if instruction:
+        prompt = dataclasses.replace(prompt, question=question_of(prompt),
+                                     prompt=_instructed(prompt.prompt, instruction))
+    return prompt
+
+
+def _instructed(prompt: Any, instruction: str) -> Any:
+    if isinstance(prompt, str):
+        return f"{prompt}\n\n{instruction}"
+    users = [i for i, message in enumerate(prompt) if message["role"] == "user"]
+    last = users[-1] if users else len(prompt) - 1
+    content = prompt[last]["content"]
+    extended = (f"{content}\n\n{instruction}" if isinstance(content, str)
+                else [*content, {"type": "text", "text": f"\n\n{instruction}"}])
+    return [*prompt[:last], {**prompt[last], "content": extended}, *prompt[last + 1:]]
+
+
+def _carried(row: Row, layout: Layout, fields: Row, place: str) -> Row:
+    """The columns that the fields do not tell already, under names that no record field has."""
+    partly_used = {column.partition(".")[0] for column in (layout.question, layout.answer) if column}
+    kept = [value for value in fields.values() if value is not None]
+    carried = {}
+    for column, value in row.items():
+        if column in (layout.id, layout.images) or (column in partly_used and (value is None or value in kept)):
+            continue
+        name = f"row_{column}" if column in partly_used or column in _RESERVED else column
+        carried[name] = json_value(value, f"{place}: {column}")
+    return carried
+
+
+_MISSING: Any = object()
+
+
+def _at(row: Row, path: str) -> Any:
+    """The cell of a column; of an entry in it where the whole name is no column."""
+    if path in row:
+        return row[path]
+    column, dot, rest = path.partition(".")
+    inner = row.get(column)
+    return _at(inner, rest) if dot and isinstance(inner, dict) else _MISSING
+
+
+def _required(row: Row, column: str, place: str) -> Any:
+    value = _at(row, column)
+    if value is _MISSING:
+        close = nearest(column, map(str, row))
+        raise InputError(f"{place}: {column}: expected as in the first row, missing{close}")
+    return value
+
+
+def _first(row: Row, columns: tuple[str, ...]) -> str | None:
+    return next((column for column in columns if column in row), None)

@@ -1,0 +1,160 @@
+"""Rows of tables: JSON, JSON Lines, CSV and Parquet files, compressed or not, and hub datasets.
+
+A row is a dictionary of JSON values by column. Everything but `.json` streams.
+"""
+
+import codecs
+import csv
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sparkcli.errors import InputError, UsageError
+from sparkcli.files.jsonl import decode, lines, open_input
+
+Row = dict[str, Any]
+Rows = Iterator[tuple[str, Row]]
+"""`(place, row)`; the place (`file:line`, `dataset:number`) opens every error about the row."""
+
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?::[\w.-]+)?")
+_LONGEST_CELL = 1 << 30
+
+
+def is_file(source: str) -> bool:
+    """Whether a source is a file or standard input, and not a hub dataset or a folder of one."""
+    if os.path.isdir(source):
+        return False
+    return source == "-" or os.path.isfile(source) or _format(source) is not None
+
+
+def rows(source: str, split: str) -> Rows:
+    """The rows of a file by its suffix, of standard input (JSON Lines), or of a hub dataset's split.
+
+    Raises:
+        InputError: the file is not what its suffix says, or holds something other than rows.
+        UsageError: no such file or dataset, an unknown suffix, or the hub cannot be reached.
+    """
+    if not is_file(source):
+        return _hub(source, split)
+    reader = _json_lines if source == "-" else _format(source)
+    if reader is None:
+        kinds = ", ".join(_READERS)
+        raise UsageError(f"{source}: unknown kind of file; expected {kinds}, perhaps with .gz or .zst")
+    return reader(source)
+
+
+def _json_lines(path: str) -> Rows:
+    for place, line in lines(path):
+        yield place, _row(decode(line, place), place)
+
+
+def _json(path: str) -> Rows:
+    with open_input(path) as stream:
+        content = stream.read()
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        if not _is_json(content.partition(b"\n")[0]):
+            raise InputError(f"{path}: not JSON: {error}") from None
+        yield from _json_lines(path)  # JSON Lines under the name of JSON
+        return
+    for key, row in _items(value, path):
+        place = f"{path}: entry {key}"
+        yield place, _row(row, place)
+
+
+def _items(value: Any, path: str) -> Iterable[tuple[Any, Any]]:
+    """The rows of a list; of an object of rows, which get their key as `id`; of an object around one list."""
+    if isinstance(value, list):
+        return enumerate(value, 1)
+    if isinstance(value, dict) and value:
+        if all(isinstance(row, dict) for row in value.values()):
+            return ((key, {"id": key, **row}) for key, row in value.items())
+        lists = [entry for entry in value.values() if isinstance(entry, list)]
+        if len(lists) == 1:
+            return enumerate(lists[0], 1)
+    raise InputError(f"{path}: expected a list or an object of rows, or one object a line")
+
+
+def _csv(path: str) -> Rows:
+    """Cells are text; an empty one is null."""
+    csv.field_size_limit(_LONGEST_CELL)
+    with open_input(path) as stream:
+        reader = csv.DictReader(codecs.getreader("utf-8-sig")(stream), strict=True)
+        try:
+            for row in reader:
+                place = f"{path}:{reader.line_num}"
+                if None in row or None in row.values():
+                    cells = len(reader.fieldnames or ())
+                    raise InputError(f"{place}: expected {cells} cells, as in the header")
+                yield place, {column: cell or None for column, cell in row.items()}
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}:{reader.line_num + 1}: not CSV: {error}") from None
+
+
+def _parquet(path: str) -> Rows:
+    import pyarrow
+    import pyarrow.parquet
+
+    with open_input(path) as stream:
+        try:
+            batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=512)
+            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+                yield f"{path}: row {number}", row
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{path}: not Parquet: {_one_line(error)}") from None
+
+
+def _hub(source: str, split: str) -> Rows:
+    """`OWNER/NAME` or `OWNER/NAME:CONFIG`, or a folder that holds such a dataset."""
+    if not os.path.isdir(source) and not _HUB_ID.fullmatch(source):
+        raise UsageError(f"{source}: no such file, and no id of a hub dataset")
+    import datasets
+
+    name, _, config = (source, "", "") if os.path.isdir(source) else source.partition(":")
+    try:
+        table = datasets.load_dataset(name, config or _usual_config(name), split=split)
+    except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of kinds
+        raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(error)}") from None
+    for number, row in enumerate(table, 1):
+        yield f"{source}: row {number}", row
+
+
+def _usual_config(name: str) -> str | None:
+    """What to take where no configuration is named: the only one, `default` or `main`; None: the hub asks."""
+    import datasets
+
+    names = datasets.get_dataset_config_names(name)
+    if len(names) == 1:
+        return str(names[0])
+    return next((usual for usual in ("default", "main") if usual in names), None)
+
+
+def _format(source: str) -> Callable[[str], Rows] | None:
+    suffixes = [suffix for suffix in Path(source).suffixes if suffix not in (".gz", ".zst")]
+    return _READERS.get(suffixes[-1]) if suffixes else None
+
+
+def _row(value: Any, place: str) -> Row:
+    if not isinstance(value, dict):
+        raise InputError(f"{place}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+_READERS: dict[str, Callable[[str], Rows]] = {
+    ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json, ".csv": _csv, ".parquet": _parquet}
