@@ -1,8 +1,8 @@
 r"""What the warm start imitates: a prompt in any of the wordings, and a correct reply to it.
 
-Every reply is correct. It comes in one of two styles: *careful* writes the working down (and, for a verdict, compares
-the result with the claim character by character), *terse* gives the boxed answer at once, which is more than a net of
-this size can compute. The mixture of the two decides how often the model reasons before it answers.
+Every reply is correct. It comes in one of two styles: *careful* writes the working down (and, for a verdict,
+compares the result with the claim character by character), *terse* gives the boxed answer at once, which is more
+than a net of this size can compute. The mixture of the two decides how often the model reasons before it answers.
 
     careful  7+8=15, 4+3+1=8, 47+38=85. 8,8= 5,7≠ \boxed{No}
     terse    \boxed{No}
@@ -24,6 +24,7 @@ FINISH = ". "
 
 Ability = Literal["solve", "judge", "compare", "reflect"]
 Value = tuple[int, int]
+ABILITIES: tuple[Ability, ...] = ("solve", "judge", "compare", "reflect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ def demonstrate(mixture: Mixture, rng: random.Random) -> Demonstration:
     problem = draw("hard" if rng.random() < mixture.hard else "standard", rng)
     while problem.held_out:
         problem = draw("hard" if rng.random() < mixture.hard else "standard", rng)
-    weights = {"solve": mixture.solve, "judge": mixture.judge, "compare": mixture.compare, "reflect": mixture.reflect}
-    (ability,) = rng.choices(list(weights), list(weights.values()))
+    weights = (mixture.solve, mixture.judge, mixture.compare, mixture.reflect)
+    (ability,) = rng.choices(ABILITIES, weights)
     careful = rng.random() < mixture.careful
     match ability:
         case "judge":

@@ -4,8 +4,8 @@
     test    standard tier, held out
     hard    held out, larger: four numbers to 199; `kx ± a ± b = c`; numerators to 59
 
-One problem in eight is held out, by a hash of its canonical operands: neither another wording nor an exchange of
-commuting terms carries a problem from one side to the other. The split `hard` holds held-out problems only.
+One problem in eight is held out, by a hash of its canonical operands: neither another wording nor an exchange
+of commuting terms carries a problem from one side to the other. The split `hard` holds held-out problems only.
 """
 
 import hashlib
@@ -151,16 +151,17 @@ def _word_equation(numbers: tuple[int, ...], wording: int) -> str:
 def _word_fraction(numbers: tuple[int, ...], wording: int) -> str:
     n1, d1, n2, d2 = numbers
     if wording == 2:
-        event = "added" if n2 > 0 else "taken out"
-        return f"A jug holds {n1}/{d1} litres. {abs(n2)}/{d2} litres are {event}. How many litres does it hold now?"
+        event = f"{abs(n2)}/{d2} litres are {'added' if n2 > 0 else 'taken out'}."
+        return f"A jug holds {n1}/{d1} litres. {event} How many litres does it hold now?"
     expression = f"{n1}/{d1}{'+' if n2 > 0 else '-'}{abs(n2)}/{d2}"
     return f"Compute {expression} as a fraction." if wording == 0 else f"Which fraction is {expression}?"
 
 
 PHRASES = (
-    "Compute ", "What is ", "Mia has ", " coins.", " She gets ", " She loses ", " How many coins has she now?",
-    "Solve ", " for x.", "What is x if ", "Multiplied by ", ", then increased by ", ", then decreased by ",
-    ", a number becomes ", ". What is the number?",
+    "Compute ", "What is ",
+    "Mia has ", " coins.", " She gets ", " She loses ", " How many coins has she now?",
+    "Solve ", " for x.", "What is x if ",
+    "Multiplied by ", ", then increased by ", ", then decreased by ", ", a number becomes ", ". What is the number?",
     " as a fraction.", "Which fraction is ", "A jug holds ", " litres. ", " litres are added.",
     " litres are taken out.", " How many litres does it hold now?",
 )  # fmt: skip
@@ -168,8 +169,9 @@ PHRASES = (
 
 
 def problems(split: Split, seed: int, limit: int) -> Iterator[Prompt]:
-    """Up to `limit` different problems of a split; the same for the same seed, a shorter stream a prefix of a longer.
+    """Up to `limit` different problems of a split.
 
+    The same seed gives the same stream, and a shorter stream is the beginning of a longer one.
     Ends early where the split has no more problems (several thousand are always found).
     """
     tier: Tier = "hard" if split == "hard" else "standard"

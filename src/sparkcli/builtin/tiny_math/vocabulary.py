@@ -1,7 +1,7 @@
 """The tokenizer of the built-in model: byte-level, digits one by one, and one token for each fixed phrase.
 
-Any text can be read, byte by byte; the product's own wordings cost a token for each stretch between two placeholders.
-An edit of a wording therefore needs a new checkpoint (a test notices).
+Any text can be read, byte by byte; the product's own wordings cost a token for each stretch between two
+placeholders. An edit of a wording therefore needs a new checkpoint (a test notices).
 """
 
 import re
@@ -34,7 +34,8 @@ CHAT_TEMPLATE = """\
 
 def phrases() -> Iterator[str]:
     """Every fixed stretch of the prompt wordings, the questions and the notation, each once."""
-    texts = [str(template["text"]) for kind in ("pointwise", "pairwise", "reflection") for template in templates(kind)]
+    kinds = ("pointwise", "pairwise", "reflection")
+    texts = [str(template["text"]) for kind in kinds for template in templates(kind)]
     stretches = [stretch for text in texts for stretch in re.split(r"\{\{\w+\}\}", text) if stretch]
     yield from dict.fromkeys([*ROLES, *NOTATION, *PHRASES, *stretches])
 
@@ -48,7 +49,8 @@ def build() -> "PreTrainedTokenizerFast":
     core = Tokenizer(models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(marker, special=True, normalized=False) for marker in (PAD, START, END)])
+    markers = [AddedToken(marker, special=True, normalized=False) for marker in (PAD, START, END)]
+    core.add_special_tokens(markers)
     core.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases() if phrase != BLANK])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

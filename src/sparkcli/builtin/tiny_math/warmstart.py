@@ -1,18 +1,18 @@
-"""The warm start: a Llama-shaped net of 0.8 million parameters learns to imitate the demonstrations, from scratch.
+"""The warm start: a Llama-shaped net of 0.8 million parameters learns to imitate demonstrations, from scratch.
 
-Muon for the matrices inside the layers, AdamW for the rest; loss on the reply's tokens only. Sequences of similar
-length share a batch, so that little is padded.
+Muon for the matrices inside the layers, AdamW for the rest; loss on the reply's tokens only. Sequences of
+similar length share a batch, so that little is padded.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparkcli.builtin.tiny_math.demonstrations import Ability, Demonstration, Mixture, demonstrate
+from sparkcli.builtin.tiny_math.demonstrations import Demonstration, Mixture, demonstrate
 
 BATCH = 64
 BUCKETS = 8
@@ -55,7 +55,11 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 
 
 def train(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stages: list[Stage], seed: int, log: Callable[[str], None]
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    stages: Sequence[Stage],
+    seed: int,
+    log: Callable[[str], None],
 ) -> None:
     """Trains the model in place through the stages."""
     rng = random.Random(seed)
@@ -93,7 +97,9 @@ def _set_rate(optimizers: list[torch.optim.Optimizer], stage: Stage, step: int, 
             group["lr"] = full * factor
 
 
-def _batches(tokenizer: PreTrainedTokenizerFast, mixture: Mixture, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, mixture: Mixture, rng: random.Random
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Token ids and labels, [BATCH, T] each; labels are IGNORED outside the replies."""
     while True:
         examples = [demonstrate(mixture, rng) for _ in range(BATCH * BUCKETS)]
@@ -103,20 +109,19 @@ def _batches(tokenizer: PreTrainedTokenizerFast, mixture: Mixture, rng: random.R
         yield from (_padded(bucket, tokenizer.pad_token_id) for bucket in buckets)
 
 
-def _encode(tokenizer: PreTrainedTokenizerFast, examples: list[Demonstration]) -> list[tuple[list[int], list[int]]]:
+def _encode(
+    tokenizer: PreTrainedTokenizerFast, examples: list[Demonstration]
+) -> list[tuple[list[int], list[int]]]:
     prompts = [chat(tokenizer, example.prompt) for example in examples]
     replies = [example.reply + tokenizer.eos_token for example in examples]
     encode = tokenizer.backend_tokenizer.encode_batch
-    return [
-        (prompt.ids, reply.ids)
-        for prompt, reply in zip(encode(prompts), encode(replies), strict=True)
-    ]
+    return [(prompt.ids, reply.ids) for prompt, reply in zip(encode(prompts), encode(replies), strict=True)]
 
 
 def chat(tokenizer: PreTrainedTokenizerFast, content: str) -> str:
     """The text that the model reads for one user message."""
     messages = [{"role": "user", "content": content}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
 
 def _padded(pairs: list[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Written arithmetic: every column, carry and borrow on paper, as a careful pupil would put it.
 
-A `Scratch` writes the steps down. Told to slip, it gets one of them wrong and carries the error through to the end,
-which makes the plausible wrong attempts that judges and reflection must learn from.
+A `Scratch` writes the steps down. Told to slip, it gets one of them wrong and carries the error through to the
+end, which makes the plausible wrong attempts that judges and reflection must learn from.
 """
 
 import random
@@ -13,7 +13,7 @@ SEPARATOR = ", "
 SLIPS = (-3, -2, -1, -1, 1, 1, 2, 3)
 
 
-class SlippedOffPaper(Exception):
+class SlipError(Exception):
     """The slip made the rest of the working impossible (a negative difference)."""
 
 
@@ -48,7 +48,9 @@ class Scratch:
         for column in range(max(len(str(a)), len(str(b)))):
             x, y = _digit(a, column), _digit(b, column)
             parts = [str(n) for n in (x, y) if n is not None] + ["1"] * carry
-            total = self.fact("+".join(parts), (x or 0) + (y or 0) + carry) if len(parts) > 1 else int(parts[0])
+            total = (x or 0) + (y or 0) + carry
+            if len(parts) > 1:
+                total = self.fact("+".join(parts), total)
             carry, digit = min(total // 10, 1), total % 10
             digits.append(digit)
         return self.result(f"{a}+{b}", _number([*digits, carry]))
@@ -56,7 +58,7 @@ class Scratch:
     def subtract(self, a: int, b: int) -> int:
         """a - b by columns from the right, a borrowed ten written as `1x`."""
         if b > a:
-            raise SlippedOffPaper
+            raise SlipError
         digits: list[int] = []
         borrow = 0
         for column in range(len(str(a))):
@@ -97,7 +99,8 @@ class Scratch:
         """Works the problem out; numerator and denominator of the result."""
         match problem.family, problem.numbers:
             case "equation", (k, x, *shifts):
-                return self.divide(self._accumulate([k * x + sum(shifts), *(-n for n in reversed(shifts))]), k), 1
+                undone = self._accumulate([k * x + sum(shifts), *(-n for n in reversed(shifts))])
+                return self.divide(undone, k), 1
             case "fraction", (n1, d1, n2, d2):
                 left, right = self.multiply(n1, d2), self.multiply(abs(n2), d1)
                 denominator = self.fact(f"{d1}*{d2}", d1 * d2)
@@ -136,7 +139,7 @@ def slip(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
         wrong = Scratch(rng, slip_at=rng.randrange(sheet.facts))
         try:
             value = wrong.solve(problem)
-        except SlippedOffPaper:
+        except SlipError:
             continue
         if value != right and value[1] > 0:
             return SEPARATOR.join(wrong.lines), value

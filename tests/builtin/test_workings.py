@@ -1,0 +1,70 @@
+"""Written working is right to the last line, and a slip carries through to a wrong result."""
+
+import random
+import re
+
+import pytest
+
+from sparkcli.builtin.tiny_math.demonstrations import Mixture, comparison, demonstrate
+from sparkcli.builtin.tiny_math.task import Problem, Tier, draw
+from sparkcli.builtin.tiny_math.workings import SEPARATOR, Scratch, slip, work
+
+
+@pytest.mark.parametrize(
+    ("operation", "numbers", "lines"),
+    [
+        ("add", (47, 38), ["7+8=15", "4+3+1=8", "47+38=85"]),
+        ("add", (3, 8), ["3+8=11"]),
+        ("subtract", (203, 45), ["13-5=8", "10-4-1=5", "2-1=1", "203-45=158"]),
+        ("multiply", (24, 9), ["4*9=36", "2*9+3=21", "24*9=216"]),
+        ("multiply", (12, 9), ["12*9=108"]),
+        ("divide", (161, 7), ["16/7=2r2", "21/7=3", "161/7=23"]),
+    ],
+)
+def test_columns(operation: str, numbers: tuple[int, int], lines: list[str]) -> None:
+    sheet = Scratch(random.Random(0))
+    getattr(sheet, operation)(*numbers)
+    assert [line.replace("10-1-4", "10-4-1") for line in sheet.lines] == lines
+
+
+@pytest.mark.parametrize("tier", ["standard", "hard"])
+def test_every_line_of_a_working_is_true(tier: Tier) -> None:
+    rng = random.Random(1)
+    for _ in range(500):
+        problem = draw(tier, rng)
+        text, value = work(problem, rng)
+        assert value == problem.value
+        for line in text.split(SEPARATOR):
+            left, right = line.split("=")
+            quotient, _, rest = right.partition("r")
+            exact = re.sub(r"(\d+)/(\d+)", r"divmod(\1,\2)", left)
+            assert eval(exact) == ((int(quotient), int(rest or 0)) if "/" in left else int(right)), line
+
+
+@pytest.mark.parametrize("tier", ["standard", "hard"])
+def test_a_slip_ends_in_a_wrong_result(tier: Tier) -> None:
+    rng = random.Random(2)
+    for _ in range(300):
+        problem = draw(tier, rng)
+        assert slip(problem, rng)[1] != problem.value
+
+
+def test_comparison_stops_at_the_first_difference() -> None:
+    assert comparison((171, 1), (149, 1)) == "1,1= 7,4≠ "
+    assert comparison((3, 4), (3, 4)) == "3,3= /,/= 4,4= "
+    assert comparison((8, 1), (85, 1)) == "8,8= _,5≠ "
+
+
+def test_demonstrations_stay_clear_of_the_held_out_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was drawn last when a demonstration is made is what it shows."""
+    drawn: list[Problem] = []
+
+    def remember(tier: Tier, rng: random.Random) -> Problem:
+        drawn.append(draw(tier, rng))
+        return drawn[-1]
+
+    monkeypatch.setattr("sparkcli.builtin.tiny_math.demonstrations.draw", remember)
+    rng = random.Random(3)
+    for _ in range(500):
+        demonstrate(Mixture(careful=0.5, hard=0.5), rng)
+        assert not drawn[-1].held_out
