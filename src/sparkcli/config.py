@@ -172,6 +172,11 @@ class EvalConfig:
     limit: int = option(512, "items per ability at most", low=1)
     every: int = option(0, "steps between evaluations during the run; 0: before and after only", low=0)
     during: int = option(128, "items per ability in the evaluations during the run", low=1)
+    scaling: str | None = option(None, "held-out prompts for test-time scaling (voting, best-of-N, self-reflection); "
+                                       "unset: none")
+    scaling_limit: int = option(256, "prompts of test-time scaling at most", low=1)
+    scaling_samples: int = option(8, "answers sampled for each of them", low=2)
+    seed: int = option(0, "of built-in problems", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +264,7 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
         raise UsageError(f"{where}: {value!r} is not one of {', '.join(choices)}")
     meta = next(f for f in dataclasses.fields(cls) if f.name == name).metadata
     low, high = meta["low"], meta["high"]
-    if low is not None and value < low or high is not None and value > high:
+    if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
         raise UsageError(f"{where}: {value} is out of bounds; expected {bounds}")
     return value
@@ -268,11 +273,12 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
 def field_type(cls: Any, name: str) -> tuple[type, bool]:
     """The plain type of a field (bool, int, float, str or tuple), and whether None is allowed."""
     hint = typing.get_type_hints(cls)[name]
-    members = [a for a in typing.get_args(hint) if a is not types.NoneType] if isinstance(hint, types.UnionType) else [hint]
+    union = isinstance(hint, types.UnionType)
+    members = [a for a in typing.get_args(hint) if a is not types.NoneType] if union else [hint]
     kind = members[0]
     origin = typing.get_origin(kind)
-    return (str if origin is Literal else origin or kind), len(members) < len(typing.get_args(hint) or [hint]) and (
-        isinstance(hint, types.UnionType))
+    allows_none = union and types.NoneType in typing.get_args(hint)
+    return (str if origin is Literal else origin or kind), allows_none
 
 
 def field_choices(cls: Any, name: str) -> tuple[str, ...]:

@@ -168,7 +168,7 @@ def from_json(cls: type[R], value: Json, place: str) -> R:
         raise InputError(f"{place}: expected a JSON object, found {_kind(value)}")
     if "id" not in value and "prompt" in value:
         value = {"id": content_id(value), **value}
-    known = _readers(cls)
+    known: dict[str, Reader] = _readers(cls)
     fields = {name: reader(value[name], f"{place}: {name}") for name, reader in known.items() if name in value}
     extra = {name: item for name, item in value.items() if name not in known}
     try:
@@ -259,7 +259,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 @functools.cache
-def _readers(cls: type) -> dict[str, Reader]:
+def _readers(cls: Any) -> dict[str, Reader]:
     """A reader per field, in declared order (inherited fields first, as dataclasses order them)."""
     own = {f.name: _hints(cls)[f.name] for f in dataclasses.fields(cls) if f.name != "extra"}
     readers = {name: _reader(hint) for name, hint in own.items()}
@@ -276,10 +276,19 @@ def _reader(hint: Any) -> Reader:
         return functools.partial(_read_numbers, args[0]) if args[0] in (int, float) else (
             functools.partial(_read_tuple, _reader(args[0])))
     if origin is types.UnionType:
-        return functools.partial(_read_union, tuple(_reader(a) for a in args), _describe(hint))
+        by_type = {kind: _reader(a) for a in args for kind in _json_types(a)}
+        return functools.partial(_read_union, by_type, _describe(hint))
     if dataclasses.is_dataclass(hint):
         return functools.partial(_read_dataclass, hint)
     return functools.partial(_read_plain, origin or hint)
+
+
+def _json_types(hint: Any) -> tuple[type, ...]:
+    """What a value of this type is once decoded from JSON."""
+    if dataclasses.is_dataclass(hint):
+        return (dict,)
+    kind = typing.get_origin(hint) or hint
+    return {tuple: (list,), float: (float, int), Literal: (str,)}.get(kind, (kind,))
 
 
 def _read_plain(kind: type, value: Json, where: str) -> Any:
@@ -310,18 +319,15 @@ def _read_tuple(item: Reader, value: Json, where: str) -> tuple[Any, ...]:
     return tuple(item(entry, f"{where}[{i}]") for i, entry in enumerate(value))
 
 
-def _read_union(readers: tuple[Reader, ...], expected: str, value: Json, where: str) -> Any:
-    for reader in readers:
-        try:
-            return reader(value, where)
-        except InputError as error:
-            deeper = error
-            if isinstance(value, dict | list) and where + ": expected" not in str(error):
-                raise deeper from None
-    raise InputError(f"{where}: expected {expected}, found {_kind(value)}")
+def _read_union(readers: Mapping[type, Reader], expected: str, value: Json, where: str) -> Any:
+    """Reads with the member whose JSON type this is, so that an error inside a list or object names its place."""
+    reader = readers.get(type(value))
+    if reader is None:
+        raise InputError(f"{where}: expected {expected}, found {_kind(value)}")
+    return reader(value, where)
 
 
-def _read_dataclass(cls: type, value: Json, where: str) -> Any:
+def _read_dataclass(cls: Any, value: Json, where: str) -> Any:
     if not isinstance(value, dict):
         raise InputError(f"{where}: expected an object, found {_kind(value)}")
     readers = _readers(cls)

@@ -44,14 +44,14 @@ class Console:
         started = last = time.monotonic()
         count = 0
 
-        def advance(more: int) -> None:
+        def count_up(more: int) -> None:
             nonlocal count, last
             count += more
             if time.monotonic() - last > PLAIN_INTERVAL_SECONDS:
                 last = time.monotonic()
                 self.say(f"{what}: {count}{f'/{total}' if total else ''} ({last - started:.0f} s)")
 
-        yield advance
+        yield count_up
 
 
 @contextlib.contextmanager

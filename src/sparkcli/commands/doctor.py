@@ -32,7 +32,7 @@ def _facts() -> list[tuple[str, str]]:
              ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
              ("memory", _memory())]
     facts += [(name, _version(name) or "MISSING: pip install sparkcli") for name in PACKAGES]
-    facts += [(name, _version(name) or f"not installed (optional: pip install 'sparkcli[{name}]')") for name in OPTIONAL]
+    facts += [(name, _version(name) or f"not installed; optional: pip install 'sparkcli[{name}]'") for name in OPTIONAL]
     return [*facts, ("device", _device()), ("engine", "transformers"),
             ("built-in model", "builtin:tiny-math" if _builtin() else "MISSING from this installation")]
 

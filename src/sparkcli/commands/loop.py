@@ -1,6 +1,7 @@
 """`loop`: the whole method, from a recipe."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,16 +14,17 @@ from sparkcli.errors import UsageError, nearest
 from sparkcli.files.recipe import read_recipe
 
 Recipe = Annotated[str | None, typer.Argument(help="TOML file; with --resume it may be left out", metavar="[RECIPE]")]
-Override = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE",
-                                                    help="one setting, over the recipe's; repeatable", show_default=False)]
+Override = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", show_default=False,
+                                                    help="one setting, over the recipe's; repeatable")]
+Steps = Annotated[int | None, typer.Option(help="over the recipe's loop.steps", show_default=False)]
+Out = Annotated[str | None, typer.Option("-o", "--out", help="run directory, over loop.out", show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in -o where it stopped")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and stop")]
 
 
 @command
-def loop(recipe: Recipe = None, *, steps: Annotated[int | None, typer.Option(help="over the recipe's loop.steps")] = None,
-         out: Annotated[str | None, typer.Option("-o", "--out", help="run directory, over the recipe's loop.out")] = None,
-         settings: Override = None, resume: Resume = False, dry_run: DryRun = False, console: Console) -> None:
+def loop(recipe: Recipe = None, *, out: Out = None, steps: Steps = None, settings: Override = None,
+         resume: Resume = False, dry_run: DryRun = False, console: Console) -> None:
     """Runs SPARK: rollout, verify, train, recycle and train again, with evaluations before and after.
 
     Killed at any instant, the same command with --resume continues; the files are those of a run that was never killed.
@@ -57,7 +59,7 @@ def _sections(recipe: str | None, out: str | None, overrides: list[str], resume:
             raise UsageError(f"--set {text!r}: expected SECTION.KEY=VALUE, e.g. --set train.lr=1e-4")
         if section not in SECTIONS:
             raise UsageError(f"--set {text!r}: unknown section{nearest(section, SECTIONS)}")
-        keys = list(SECTIONS[section].__dataclass_fields__)
+        keys = [f.name for f in fields(SECTIONS[section])]
         if key not in keys:
             raise UsageError(f"--set {text!r}: unknown key{nearest(key, keys)}")
         sections.setdefault(section, {})[key] = parse_text(SECTIONS[section], key, value, f"--set {name}")

@@ -70,7 +70,8 @@ def _option(cls: Any, f: Any) -> inspect.Parameter:
     shown = {True: "on", False: "off", None: "unset", (): "unset"}.get(f.default, f.default)
     details = typer.Option(*flags, help=f.metadata["help"], show_default=str(shown), rich_help_panel=_panel(cls),
                            metavar="|".join(field_choices(cls, f.name)) or None)
-    return _keyword(_parameter(cls, f.name), Annotated[list[str] | None if kind is tuple else kind | None, details], None)
+    value = list[str] if kind is tuple else kind
+    return _keyword(_parameter(cls, f.name), Annotated[value | None, details], None)
 
 
 def _panel(cls: Any) -> str:

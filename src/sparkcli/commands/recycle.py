@@ -4,7 +4,9 @@ from sparkcli.commands.console import Console
 from sparkcli.commands.options import Out, Records, command
 from sparkcli.config import RecycleConfig
 from sparkcli.files.jsonl import Output, read
-from sparkcli.files.templates import load_templates
+from sparkcli.files.templates import read_templates
+from sparkcli.method.recycle import recycle as recycled
+from sparkcli.method.templates import Templates
 from sparkcli.records import Scored, groups
 
 
@@ -16,9 +18,8 @@ def recycle(scored: Records = "-", *, out: Out = "-", config: RecycleConfig, con
 
     sparkcli recycle scored.jsonl | sparkcli rollout -m $M --policy policy/1 | sparkcli verify > again.jsonl
     """
-    from sparkcli.method.recycle import recycle as recycled_prompts
-
-    prompts, report = recycled_prompts(groups(read(scored, Scored)), config, load_templates(config.templates))
+    templates = Templates.from_tables(read_templates(config.templates))
+    prompts, report = recycled(groups(read(scored, Scored)), config, templates)
     with Output(out) as sink:
         for prompt in prompts:
             sink.write(prompt)

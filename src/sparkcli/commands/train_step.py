@@ -35,4 +35,4 @@ def train_step(scored: Records = "-", *, out: Directory, model: ModelConfig, con
     trainer.save(Path(out))
     print(orjson.dumps(metrics).decode(), flush=True)
     if metrics["updates"] == 0:
-        console.say(f"sparkcli: warning: no update: no group has both better and worse samples; {out} equals its parent")
+        console.say(f"sparkcli: warning: no group has both better and worse samples: no update, {out} equals its parent")

@@ -27,6 +27,6 @@ def verify(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, c
             summary.add(scored)
             advance(1)
     console.say(summary.text())
-    if summary.null_share > config.max_error_share:
-        raise GateError(f"{summary.null_share:.1%} of the verdicts say nothing about the answer; allowed: "
+    if summary.error_share > config.max_error_share:
+        raise GateError(f"{summary.error_share:.1%} of the verdicts say nothing about the answer; allowed: "
                         f"{config.max_error_share:.1%} (--max-error-share); see verdict.reason")

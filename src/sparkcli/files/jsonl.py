@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar, cast
 
@@ -34,11 +34,7 @@ def open_input(path: str) -> BinaryIO:
     try:
         if os.path.isdir(path):
             raise InputError(f"{path}: is a directory; expected a file")
-        if path.endswith(".gz"):
-            return cast(BinaryIO, gzip.open(path, "rb"))
-        if path.endswith(".zst"):
-            return _open_zst(path)
-        return open(path, "rb")
+        return _decompressed(path, path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
 
@@ -214,8 +210,8 @@ def _closing(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
 def _open_output(path: str, name: str) -> BinaryIO:
     """Opens `path` for writing, compressed as `name` says."""
     if name.endswith(".gz"):
-        raw = gzip.GzipFile(filename="", mode="wb", fileobj=open(path, "wb"), mtime=0)  # no clock, no name: same bytes
-        return cast(BinaryIO, _Owning(raw))
+        file = open(path, "wb")  # noqa: SIM115 - closed with the stream around it
+        return cast(BinaryIO, _Owning(gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)))  # same bytes
     if name.endswith(".zst"):
         import zstandard
 
@@ -223,8 +219,13 @@ def _open_output(path: str, name: str) -> BinaryIO:
     return open(path, "wb")
 
 
-def _open_zst(path: str) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(_ZstdReader(path), 1 << 17))
+def _decompressed(path: str, name: str) -> BinaryIO:
+    """The bytes of `path`, decompressed as the suffix of `name` says."""
+    if name.endswith(".gz"):
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if name.endswith(".zst"):
+        return cast(BinaryIO, io.BufferedReader(_ZstdReader(path), 1 << 17))
+    return open(path, "rb")
 
 
 class _ZstdReader(io.RawIOBase):
@@ -233,7 +234,7 @@ class _ZstdReader(io.RawIOBase):
     def __init__(self, path: str) -> None:
         import zstandard  # only where a file needs it: start-up stays short
 
-        self._file = open(path, "rb")
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
         self._frames = zstandard.ZstdDecompressor()
         self._frame = self._frames.decompressobj()
         self._pending = b""
@@ -279,12 +280,7 @@ def _is_special(path: str) -> bool:
 
 def _whole_lines(before: Path, name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Decoded lines of a file that may have been cut anywhere; ends at the cut."""
-    opener: Callable[[], BinaryIO] = lambda: open(before, "rb")
-    if name.endswith(".gz"):
-        opener = lambda: cast(BinaryIO, gzip.open(before, "rb"))
-    elif name.endswith(".zst"):
-        opener = lambda: _open_zst(str(before))
-    with opener() as stream, contextlib.suppress(EOFError, *_zstd_errors()):
+    with _decompressed(str(before), name) as stream, contextlib.suppress(EOFError, *_zstd_errors()):
         for line in stream:
             if not line.endswith(b"\n"):
                 return

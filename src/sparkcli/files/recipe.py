@@ -24,9 +24,11 @@ def read_recipe(path: str) -> dict[str, Any]:
 
 def write_recipe(sections: Mapping[str, Mapping[str, Any]]) -> str:
     """TOML text of resolved settings; unset values are left out."""
-    blocks = [f"[{name}]\n" + "".join(f"{key} = {_literal(value)}\n" for key, value in values.items() if value is not None)
-              for name, values in sections.items()]
-    return "\n".join(blocks)
+    return "\n".join(f"[{name}]\n{_keys(values)}" for name, values in sections.items())
+
+
+def _keys(values: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {_literal(value)}\n" for key, value in values.items() if value is not None)
 
 
 def _literal(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The wordings on disk: a folder with one TOML file per kind of prompt, built in or the user's own.
 
-Only the file level is checked here (it exists, it is TOML, it holds tables `[[template]]`); what a template must
-say is checked by `method.templates`.
+Only the file level is checked here (it exists, it is TOML, it holds tables `[[template]]`); what a template
+must say is checked by `method.templates`.
 """
 
 import tomllib

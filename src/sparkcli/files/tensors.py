@@ -55,8 +55,8 @@ class SideFile:
                 token_ids += rollout.token_ids or ()
                 logprobs += rollout.logprobs or ()
                 name = f"{os.path.abspath(shard)}#{first}:{len(prompt_ids)},{start}:{len(token_ids)}"
-                kept = {"tensors": name} if rollout.token_ids is not None else {}
-                moved.append(dataclasses.replace(rollout, prompt_token_ids=None, token_ids=None, logprobs=None, **kept))
+                moved.append(dataclasses.replace(rollout, prompt_token_ids=None, token_ids=None, logprobs=None,
+                                                 tensors=name if rollout.token_ids is not None else rollout.tensors))
         _save(shard, prompt_ids, token_ids, logprobs)
         sizes = [len(group) for group in self._held]
         self._held, self._tokens = [], 0

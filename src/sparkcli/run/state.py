@@ -95,7 +95,8 @@ class RunFolder:
     def _append(self, name: str, number: int, entry: dict[str, Any]) -> None:
         """Adds a step's line; lines of a step that did not finish, from this number on, give way."""
         path = self.path / name
-        before = [line for place, line in lines(str(path)) if decode(line, place)["step"] < number] if path.exists() else []
+        written = lines(str(path)) if path.exists() else ()
+        before = [line for place, line in written if decode(line, place)["step"] < number]
         line = orjson.dumps({"step": number, **entry}, option=orjson.OPT_APPEND_NEWLINE)
         write_atomic(path, b"".join([*before, line]))
 

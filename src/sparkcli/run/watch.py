@@ -25,7 +25,8 @@ class Lines:
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
         cells = zip(COLUMNS[1:], _cells(metrics, seconds)[1:], strict=True)
-        self._line(f"step {metrics['step']}/{self.steps}  " + "  ".join(f"{name} {cell}" for name, cell in cells if cell))
+        values = "  ".join(f"{name} {cell}" for name, cell in cells if cell)
+        self._line(f"step {metrics['step']}/{self.steps}  {values}")
 
     def evaluated(self, when: str, results: dict[str, Any]) -> None:
         """An evaluation is done; the last one prints the table of results."""
@@ -35,8 +36,7 @@ class Lines:
         if when == "after":
             self.console.print(results_table(self.results["before"], results))
         else:
-            abilities = "  ".join(f"{name} {100 * value['accuracy']:.1f}" for name, value in results["abilities"].items()
-                                  if value["accuracy"] is not None)
+            abilities = "  ".join(f"{name} {_percent(value)}" for name, value in results["abilities"].items())
             self._line(f"held out, {when}, % right:  {abilities}")
 
     def _line(self, text: str) -> None:

@@ -1,0 +1,122 @@
+"""Streams and outputs: every suffix, every way to be cut."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sparkcli.errors import InputError, UsageError
+from sparkcli.files.jsonl import Output, read
+from sparkcli.records import Prompt, Rollout
+
+PROMPTS = [Prompt(id=f"p{i}", prompt=f"Question {i}?", answer=str(i), extra={"row": i}) for i in range(200)]
+SUFFIXES = ["", ".gz", ".zst"]
+
+
+def write(path: Path, prompts: list[Prompt]) -> None:
+    with Output(str(path)) as sink:
+        for prompt in prompts:
+            sink.write(prompt)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_written_is_read_and_the_same_bytes_come_twice(tmp_path: Path, suffix: str) -> None:
+    first, second = tmp_path / f"a.jsonl{suffix}", tmp_path / f"b.jsonl{suffix}"
+    write(first, PROMPTS)
+    write(second, PROMPTS)
+    assert list(read(str(first), Prompt)) == PROMPTS
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_interrupted_output_is_not_there_and_can_be_continued(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.jsonl{suffix}"
+    with pytest.raises(KeyboardInterrupt), Output(str(path)) as sink:
+        for prompt in PROMPTS[:50]:
+            sink.write(prompt)
+        raise KeyboardInterrupt
+    assert not path.exists()
+    with Output(str(path), resume=True) as sink:
+        rest = list(sink.skip_done(PROMPTS))
+        assert rest == PROMPTS[50:]
+        for prompt in rest:
+            sink.write(prompt)
+    assert list(read(str(path), Prompt)) == PROMPTS
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("cut", [1, 10, 100, 1000])
+def test_a_partial_output_that_was_killed_mid_line_goes_on_at_the_last_whole_group(tmp_path: Path, cut: int) -> None:
+    path, partial = tmp_path / "a.jsonl", tmp_path / ".a.jsonl.partial"
+    rollouts = [Rollout(id=f"p{i}", prompt="?", sample=s, samples=4, completion="x" * i) for i in range(30) for s in range(4)]
+    with Output(str(path)) as sink:
+        for rollout in rollouts:
+            sink.write(rollout)
+    whole = path.read_bytes()
+    path.unlink()
+    partial.write_bytes(whole[:-cut])
+    with Output(str(path), resume=True) as sink:
+        assert len(sink.done) < 30
+        for rollout in sink.skip_done(rollouts):
+            sink.write(rollout)
+    assert path.read_bytes() == whole
+
+
+def test_a_finished_output_has_nothing_to_continue(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, PROMPTS)
+    before = path.read_bytes()
+    with Output(str(path), resume=True) as sink:
+        assert not list(sink.skip_done(PROMPTS))
+    assert path.read_bytes() == before
+
+
+def test_another_input_is_not_continued(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, PROMPTS[:3])
+    with pytest.raises(InputError, match="entry 1 was made from prompt 'p0', the input has 'p9' there"):
+        with Output(str(path), resume=True) as sink:
+            list(sink.skip_done(PROMPTS[9:]))
+    assert list(read(str(path), Prompt)) == PROMPTS[:3]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_compressed_input_that_was_cut_is_an_error_not_a_short_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.jsonl{suffix}"
+    write(path, PROMPTS)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match="cannot be read further"):
+        list(read(str(path), Prompt))
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b'{"prompt": "a"}\n{"prompt": \n{"prompt": "c"}\n', "bad.jsonl:2: not JSON"),
+    (b'{"prompt": "a"}\n\n["b"]\n', "bad.jsonl:3: expected a JSON object, found a list"),
+    (b'{"prompt": "a\xff"}\n', "bad.jsonl:1: not JSON"),
+    (b"", "bad.jsonl: empty; expected prompt records"),
+    (b"\n\n", "bad.jsonl: empty; expected prompt records"),
+])
+def test_a_bad_line_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        list(read(str(path), Prompt))
+    assert message in str(raised.value)
+
+
+def test_inputs_and_outputs_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a directory; expected a file"):
+        list(read(str(tmp_path), Prompt))
+    with pytest.raises(InputError, match="No such file"):
+        list(read(str(tmp_path / "none.jsonl"), Prompt))
+    with pytest.raises(UsageError, match="is a directory; name a file"), Output(str(tmp_path)):
+        pass
+    with pytest.raises(UsageError, match="there is no folder"), Output(str(tmp_path / "no" / "a.jsonl")):
+        pass
+
+
+def test_images_relative_to_the_file_come_out_absolute(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    kept = ("https://example.org/b.png", "data:image/png;base64,AA==", "/abs/c.png")
+    write(path, [Prompt(id="p", prompt="?", images=("images/a.png", *kept))])
+    assert next(read(str(path), Prompt)).images == (str(tmp_path / "images/a.png"), *kept)

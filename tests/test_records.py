@@ -1,0 +1,115 @@
+"""Records: read strictly, written compactly, nothing lost on the way."""
+
+import jsonschema
+import orjson
+import pytest
+
+from sparkcli.errors import InputError
+from sparkcli.records import (
+    RECORDS,
+    Prompt,
+    Rollout,
+    Scored,
+    Source,
+    Verdict,
+    content_id,
+    dumps,
+    extend,
+    from_json,
+    groups,
+    question_of,
+    schema,
+    to_json,
+)
+
+PLAIN = {"id": "p1", "prompt": "1 + 1?", "answer": "2"}
+FULL = {
+    **PLAIN, "question": "1 + 1", "verifier": {"name": "number", "rel_tol": 0.01}, "images": ["a.png"],
+    "source": [{"id": "p0", "sample": 3}], "sample": 0, "samples": 2, "completion": "\\boxed{2}", "finish_reason": "length",
+    "prompt_token_ids": [1, 2], "token_ids": [3], "logprobs": [-0.5], "policy": "abc",
+    "sampling": {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0, "max_tokens": 8, "engine": "scripted/1"},
+    "verdict": {"status": "timeout", "verifier": "math"}, "reward": None, "difficulty": {"level": 3},
+}
+
+
+def test_a_record_is_read_and_written_unchanged_with_its_unknown_fields() -> None:
+    scored = from_json(Scored, FULL, "f:1")
+    assert scored.extra == {"difficulty": {"level": 3}}
+    assert orjson.loads(dumps(scored)) == FULL
+
+
+def test_an_unknown_reward_is_written_as_null_not_left_out() -> None:
+    assert to_json(from_json(Scored, FULL, "f:1"))["reward"] is None
+
+
+def test_a_missing_id_is_made_from_the_content() -> None:
+    without = {"prompt": "1 + 1?", "answer": "2"}
+    assert from_json(Prompt, without, "f:1").id == content_id(without) != content_id({**without, "answer": "3"})
+
+
+def test_whole_numbers_are_read_as_floats_where_floats_are_meant() -> None:
+    rollout = from_json(Rollout, {**FULL, "logprobs": [0, -1.5]}, "f:1")
+    assert rollout.logprobs == (0.0, -1.5)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"prompt": 3}, "f.jsonl:7: prompt: expected a string or a list of chat messages, found an integer (3)"),
+    ({"answer": 2}, "f.jsonl:7: answer: expected a string or null, found an integer (2)"),
+    ({"task": "sing"}, "f.jsonl:7: task: expected one of solve, judge, compare, reflect, found 'sing'"),
+    ({"samples": None}, "f.jsonl:7: samples: expected an integer, found null"),
+    ({"sample": True}, "f.jsonl:7: sample: expected an integer, found true or false"),
+    ({"token_ids": [1, "2"]}, "f.jsonl:7: token_ids: expected a list of ints, found other items in the list"),
+    ({"source": [{"id": "a"}]}, "f.jsonl:7: source[0].sample: expected, missing"),
+    ({"sampling": {**FULL["sampling"], "top_p": "1"}}, "f.jsonl:7: sampling.top_p: expected a number, found a string"),
+    ({"prompt": [{"role": "user"}]}, "f.jsonl:7: prompt[0].content: expected a string or a list of parts, found null"),
+])
+def test_a_wrong_type_is_named_with_its_place(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        from_json(Rollout, {**FULL, **change}, "f.jsonl:7")
+    assert str(raised.value) == message
+
+
+def test_a_missing_field_is_named_with_the_nearest_that_is_there() -> None:
+    with pytest.raises(InputError, match=r"f:1: prompt: expected in a prompt, missing; did you mean 'promt'\?"):
+        from_json(Prompt, {"id": "a", "promt": "x"}, "f:1")
+
+
+def test_a_stage_adds_and_carries() -> None:
+    prompt = from_json(Prompt, {**PLAIN, "topic": "sums", "completion": "of an earlier stage"}, "f:1")
+    rollout = extend(prompt, Rollout, sample=0, samples=1, completion="2")
+    assert (rollout.id, rollout.answer, rollout.completion) == ("p1", "2", "2")
+    assert rollout.extra == {"topic": "sums"}  # the stage's own field takes the place of the carried one
+
+
+def test_samples_of_a_prompt_are_grouped_as_they_stand() -> None:
+    rollouts = [Rollout(id=id, prompt="", sample=s, samples=2, completion="") for id in "ab" for s in range(2)]
+    assert [[r.sample for r in group] for group in groups(rollouts)] == [[0, 1], [0, 1]]
+    with pytest.raises(InputError, match="'a': its samples do not stand next to each other"):
+        list(groups([*rollouts, rollouts[0]]))
+
+
+def test_the_question_is_the_bare_one_where_it_is_known() -> None:
+    chat = [{"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a.png"}},
+                                         {"type": "text", "text": "How many?"}]}]
+    assert question_of(Prompt(id="1", prompt=chat)) == "How many?"
+    assert question_of(Prompt(id="1", prompt="Q. Answer in a box.", question="Q.")) == "Q."
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_schemas_are_valid_and_describe_every_field(name: str) -> None:
+    found = schema(RECORDS[name])
+    jsonschema.Draft202012Validator.check_schema(found)
+    assert all(field["description"] for field in found["properties"].values())
+
+
+def test_the_schema_accepts_what_is_written_and_rejects_what_is_not_read() -> None:
+    jsonschema.validate(FULL, schema(Scored))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**FULL, "verdict": {"status": "right", "verifier": "math"}}, schema(Scored))
+
+
+def test_sources_and_verdicts_are_records_too() -> None:
+    scored = from_json(Scored, FULL, "f:1")
+    assert scored.source == (Source(id="p0", sample=3),)
+    assert scored.verdict == Verdict(status="timeout", verifier="math")
