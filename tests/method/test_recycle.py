@@ -233,7 +233,8 @@ seeds = st.integers(0, 3)
 
 
 @given(ragged_groups, seeds, st.randoms(use_true_random=False))
-def test_order_and_sharding_change_nothing(groups: list[list[Scored]], seed: int, shuffler: random.Random) -> None:
+def test_order_and_sharding_change_nothing(groups: list[list[Scored]], seed: int,
+                                           shuffler: random.Random) -> None:
     prompts = made(*groups, seed=seed)
     shuffled = shuffler.sample(groups, len(groups))
     assert {p.id: p for p in made(*shuffled, seed=seed)} == {p.id: p for p in prompts}

@@ -23,6 +23,11 @@ def answer_of(rollout: Rollout) -> str | None:
     return final_answer(rollout.completion)
 
 
+def foreign_fields(record: Prompt) -> dict[str, Any]:
+    """What a record carries of its data set: not what an earlier stage has said about its completion."""
+    return {name: value for name, value in record.extra.items() if name not in _FIELDS}
+
+
 def shown(rollout: Rollout, part: Literal["answer", "solution"]) -> str | None:
     """What a judge is shown of a rollout; None where there is nothing to show."""
     if part == "answer":
@@ -63,7 +68,7 @@ def _around(made_from: tuple[Rollout, ...], text: str, *, id: str, task: Task, a
     return Prompt(id=id, prompt=_in_form_of(original, text), question=question_of(original), answer=answer,
                   verifier=verifier, task=task, images=original.images,
                   source=tuple(Source(id=rollout.id, sample=rollout.sample) for rollout in made_from),
-                  extra={name: value for name, value in original.extra.items() if name not in _FIELDS})
+                  extra=foreign_fields(original))
 
 
 def _in_form_of(original: Prompt, text: str) -> str | list[dict[str, Any]]:

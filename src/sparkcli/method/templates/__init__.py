@@ -37,8 +37,8 @@ class JudgeWording:
 class ReflectWording:
     """One way to ask for a solution after an attempt was shown.
 
-    `attempt`: the whole chain of thought is shown, or its final answer. `kind`: "revise" leaves open whether it
-    is right; "afresh" says that it is wrong.
+    `attempt`: the whole chain of thought is shown, or its final answer. `kind`: "revise" leaves open whether
+    it is right; "afresh" says that it is wrong.
     """
 
     name: str
@@ -122,7 +122,7 @@ def _checked(kind: str, tables: Sequence[Mapping[str, Any]],
     for number, table in enumerate(tables, 1):
         name, text = table.get("name"), table.get("text")
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
-            raise UsageError(f"{kind}.toml: template {number}: name: expected letters, digits, -; got {name!r}")
+            raise UsageError(f"{kind}.toml: template {number}: name: expected letters and digits, found {name!r}")
         where = f"{kind}.toml: {name}"
         if name in names:
             raise UsageError(f"{where}: expected each name once, found it again")
