@@ -168,7 +168,7 @@ def from_json(cls: type[R], value: Json, place: str) -> R:
         raise InputError(f"{place}: expected a JSON object, found {_kind(value)}")
     if "id" not in value and "prompt" in value:
         value = {"id": content_id(value), **value}
-    known: dict[str, Reader] = _readers(cls)
+    known: dict[str, Reader] = _readers(typing.cast(type, cls))  # mypy holds type[R] to be unhashable
     fields = {name: reader(value[name], f"{place}: {name}") for name, reader in known.items() if name in value}
     extra = {name: item for name, item in value.items() if name not in known}
     try:
