@@ -54,11 +54,12 @@ def templates(kind: str) -> tuple[dict[str, str | list[str]], ...]:
     return tuple(tomllib.loads((TEMPLATES / f"{kind}.toml").read_text())["template"])
 
 
-def demonstrate(mixture: Mixture, rng: random.Random) -> Demonstration:
-    """One demonstration of a problem that is not held out."""
-    problem = draw("hard" if rng.random() < mixture.hard else "standard", rng)
-    while problem.held_out:
+def demonstrate(mixture: Mixture, rng: random.Random, held_out: bool = False) -> Demonstration:
+    """One demonstration, of a problem on the training side of the hold-out or (to measure with) on the other."""
+    while True:
         problem = draw("hard" if rng.random() < mixture.hard else "standard", rng)
+        if problem.held_out == held_out:
+            break
     weights = (mixture.solve, mixture.judge, mixture.compare, mixture.reflect)
     (ability,) = rng.choices(ABILITIES, weights)
     careful = rng.random() < mixture.careful

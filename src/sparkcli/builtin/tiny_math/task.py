@@ -132,8 +132,8 @@ def word(problem: Problem, wording: int) -> str:
 
 def _word_sum(terms: tuple[int, ...], wording: int) -> str:
     if wording == 2:
-        events = "".join(f" She gets {n}." if n > 0 else f" She loses {-n}." for n in terms[1:])
-        return f"Mia has {terms[0]} coins.{events} How many coins has she now?"
+        events = "".join(f". She gets {n}" if n > 0 else f". She loses {-n}" for n in terms[1:])
+        return f"Mia has {terms[0]} coins{events}. How many coins has she now?"
     expression = f"{terms[0]}" + "".join(f"{n:+}" for n in terms[1:])
     return f"Compute {expression}." if wording == 0 else f"What is {expression}?"
 
@@ -159,7 +159,7 @@ def _word_fraction(numbers: tuple[int, ...], wording: int) -> str:
 
 PHRASES = (
     "Compute ", "What is ",
-    "Mia has ", " coins.", " She gets ", " She loses ", " How many coins has she now?",
+    "Mia has ", " coins", ". She gets ", ". She loses ", ". How many coins has she now?",
     "Solve ", " for x.", "What is x if ",
     "Multiplied by ", ", then increased by ", ", then decreased by ", ", a number becomes ", ". What is the number?",
     " as a fraction.", "Which fraction is ", "A jug holds ", " litres. ", " litres are added.",

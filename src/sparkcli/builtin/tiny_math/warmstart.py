@@ -4,8 +4,9 @@ Muon for the matrices inside the layers, AdamW for the rest; loss on the reply's
 similar length share a batch, so that little is padded.
 """
 
+import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ BATCH = 64
 BUCKETS = 8
 MUON_RATE, ADAMW_RATE = 0.02, 3e-3
 WARMUP_STEPS = 20
+LOG_EVERY = 50
 IGNORED = -100
 
 
@@ -57,24 +59,24 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 def train(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    stages: Sequence[Stage],
+    stage: Stage,
     seed: int,
     log: Callable[[str], None],
 ) -> None:
-    """Trains the model in place through the stages."""
-    rng = random.Random(seed)
+    """Trains the model in place through one stage."""
     optimizers = _optimizers(model)
-    for number, stage in enumerate(stages, 1):
-        batches = _batches(tokenizer, stage.mixture, rng)
-        for step in range(stage.steps):
-            _set_rate(optimizers, stage, step, warm=number > 1)
-            loss = _loss(model, *next(batches))
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            if step % 50 == 49 or step + 1 == stage.steps:
-                log(f"stage {number} step {step + 1:4d} loss {loss.item():.4f}")
+    losses: list[float] = []
+    for step, batch in zip(range(stage.steps), _batches(tokenizer, stage.mixture, random.Random(seed)), strict=False):
+        _set_rate(optimizers, stage, step)
+        loss = _loss(model, *batch)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        losses.append(loss.item())
+        if len(losses) == LOG_EVERY:
+            log(f"step {step + 1:4d}  loss {sum(losses) / LOG_EVERY:.4f}")
+            losses.clear()
 
 
 def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
@@ -86,12 +88,10 @@ def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     ]
 
 
-def _set_rate(optimizers: list[torch.optim.Optimizer], stage: Stage, step: int, warm: bool) -> None:
-    progress = step / stage.steps
-    cosine = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * progress))))
+def _set_rate(optimizers: list[torch.optim.Optimizer], stage: Stage, step: int) -> None:
+    cosine = 0.5 * (1 + math.cos(math.pi * step / stage.steps))
     factor = stage.end_rate + (stage.rate - stage.end_rate) * cosine
-    if not warm:
-        factor *= min(1.0, (step + 1) / WARMUP_STEPS)
+    factor *= min(1.0, (step + 1) / WARMUP_STEPS)
     for optimizer, full in zip(optimizers, (MUON_RATE, ADAMW_RATE), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = full * factor
