@@ -109,6 +109,11 @@ def test_unknown_verdicts_are_never_used() -> None:
     assert skipped(group("p", UNKNOWN, UNKNOWN)) == {"no_known_verdict": 1}
 
 
+def test_a_null_reward_is_unknown_whatever_the_verdict_says() -> None:
+    [sample] = group("p", RIGHT)
+    assert skipped([dataclasses.replace(sample, reward=None)]) == {"no_known_verdict": 1}
+
+
 def test_a_group_of_known_right_and_unknown_counts_as_all_right() -> None:
     assert [prompt.task for prompt in made(group("p", RIGHT, UNKNOWN))] == ["judge"]
 
