@@ -68,6 +68,12 @@ def check(gold: str, answer: str, options: Options) -> Finding:
     return CORRECT if tools.verify(expected, found) else WRONG
 
 
+def warm() -> None:
+    """Imports, and what sympy does only once: the first `simplify` of a process takes most of a second."""
+    for gold, answer in (("x^2 - 1", "(x - 1)(x + 1)"), (r"\sqrt{2}", r"\frac{2}{\sqrt{2}}"), ("(1, 2)", "[1, 2)")):
+        check(gold, answer, {})
+
+
 @functools.cache
 def _tools() -> SimpleNamespace:
     """`parse(text)` and `verify(gold, answer)` of math-verify, imported late: sympy takes half a second."""
@@ -83,4 +89,4 @@ def _tools() -> SimpleNamespace:
         verify=functools.partial(mv_verify, timeout_seconds=None, raise_on_error=True))
 
 
-VERIFIER = Verifier(name="math", read=read, check=check, isolated=True, quick=quick, warm=_tools)
+VERIFIER = Verifier(name="math", read=read, check=check, isolated=True, quick=quick, warm=warm)

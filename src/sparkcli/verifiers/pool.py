@@ -57,6 +57,11 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that run now."""
+        return [process.pid for process in self._processes]
+
     def close(self) -> None:
         """Kills the workers; the pool cannot be used afterwards."""
         while self._processes:
@@ -82,7 +87,7 @@ class Pool:
             while waiting:
                 yield self._finish(*waiting.popleft())
         finally:
-            self._forget_unstarted()
+            self._forget_unstarted({id(check) for _, _, check in waiting})
 
     def _begin(self, rollout: Rollout) -> tuple[str | None, Check]:
         """The answer that was read, and the comparison: decided here, or queued for a worker (or already)."""
@@ -138,7 +143,7 @@ class Pool:
     def _pump(self, *, wait: bool) -> None:
         """Hands out checks, takes in findings, kills what is over its time; may wait for one of them."""
         self._hand_out()
-        busy = [process for process in self._processes if process.check]
+        busy = [process for process in self._processes if process.checks]
         if not busy:
             return
         timeout = max(0.0, min(process.deadline for process in busy) - time.monotonic()) if wait else 0.0
@@ -146,45 +151,44 @@ class Pool:
             self._take(key.fileobj)  # type: ignore[arg-type]
         now = time.monotonic()
         for process in busy:
-            if process.check and process.deadline <= now:
-                process.check.finding = "timeout", f"no verdict within {self._config.timeout:g} s"
+            if process.checks and process.deadline <= now:
+                process.checks.popleft().finding = "timeout", f"no verdict within {self._config.timeout:g} s"
                 self._remove(process)
         self._hand_out()
 
     def _hand_out(self) -> None:
         while self._todo:
-            process = next((process for process in self._processes if not process.check), None)
+            process = self._free_process(self._todo[0])
             if process is None:
-                if len(self._processes) >= self._jobs:
-                    return
-                process = self._add()
-            check = self._todo.popleft()
+                return
             try:
-                process.start(check)
+                process.start(self._todo.popleft())
             except WorkerDiedError:
-                self._bury(process, check)
+                self._bury(process)
+
+    def _free_process(self, check: Check) -> Process | None:
+        """An idle process; a new one while there may be more; else one that takes the check as its next."""
+        idle = next((process for process in self._processes if not process.checks), None)
+        if idle or len(self._processes) < self._jobs:
+            return idle or self._add()
+        return next((process for process in self._processes if process.takes(check)), None)
 
     def _take(self, process: Process) -> None:
-        """The finding of a check, or its process's end."""
-        check = process.check
+        """The findings of a process, or its end."""
         try:
-            finding = process.receive()
+            process.receive()
         except WorkerDiedError:
-            self._bury(process, check)
-            return
-        if check and finding:
-            check.finding = finding
+            self._bury(process)
 
-    def _bury(self, process: Process, check: Check | None) -> None:
-        """A check gets a second process, since the first may have been killed from outside, but no third."""
+    def _bury(self, process: Process) -> None:
+        """The check under way gets a second process, as the first may have been killed from outside; no third."""
+        if process.checks:
+            check = process.checks[0]
+            check.deaths += 1
+            if check.deaths == _MOST_DEATHS:
+                check.finding = "error", "the worker process died of it"
+                process.checks.popleft()
         self._remove(process)
-        if check is None:
-            return
-        check.deaths += 1
-        if check.deaths < _MOST_DEATHS:
-            self._todo.appendleft(check)
-        else:
-            check.finding = "error", "the worker process died of it"
 
     def _add(self) -> Process:
         process = Process(self._config.timeout)
@@ -193,14 +197,19 @@ class Pool:
         return process
 
     def _remove(self, process: Process) -> None:
+        """Ends a process; the checks it holds go back to the front of the queue."""
         self._processes.remove(process)
         self._selector.unregister(process)
         process.kill()
+        self._todo.extendleft(reversed(process.checks))
+        process.checks.clear()
 
-    def _forget_unstarted(self) -> None:
+    def _forget_unstarted(self, unread: set[int]) -> None:
         """What was queued for a stream that nobody reads any more."""
-        unstarted = set(map(id, self._todo))
-        self._todo.clear()
+        unstarted = unread & set(map(id, self._todo))
+        if not unstarted:
+            return
+        self._todo = deque(check for check in self._todo if id(check) not in unstarted)
         for triple in [triple for triple, check in self._checks.items() if id(check) in unstarted]:
             del self._checks[triple]
 

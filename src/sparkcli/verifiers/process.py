@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from sparkcli.verifiers.base import Finding, Options
 
 MEMORY = 2 << 30
 """Bytes of address space of a worker."""
+_AHEAD = 2
+"""Checks that a worker holds at most: the next one is there when it has done the first."""
+_AHEAD_BYTES = 4096
+"""A longer request waits until the worker reads it: a full pipe would stop the parent."""
 _START_SECONDS = 60.0
 """For starting up and importing, which a check is not charged for."""
 
@@ -33,7 +38,7 @@ class WorkerDiedError(Exception):
 
 
 class Process:
-    """One worker with at most one check under way.
+    """One worker and the checks it was handed, the first of which is under way.
 
     It runs in a process group of its own, so that Ctrl-C reaches the parent only, and reads from a pipe that
     ends with the parent. It is started as a new program, never forked: the parent may hold threads.
@@ -43,8 +48,8 @@ class Process:
         self._seconds = seconds
         self._buffer = b""
         self._loaded: set[str] = set()
-        self._replies_due = 0
-        self.check: Check | None = None
+        self._loads_due = 0
+        self.checks: deque[Check] = deque()
         self.deadline = 0.0
         self._popen = subprocess.Popen(
             [sys.executable, "-P", "-m", "sparkcli.verifiers.worker", str(seconds), str(MEMORY)], bufsize=0,
@@ -61,23 +66,31 @@ class Process:
         assert self._popen.stdout is not None
         return self._popen.stdout.fileno()
 
+    def takes(self, check: Check) -> bool:
+        """Whether the check can be handed over now, perhaps to wait its turn."""
+        if not self.checks:
+            return True
+        is_known = check.name in self._loaded and not self._loads_due
+        return is_known and len(self.checks) < _AHEAD and len(check.gold) + len(check.answer) < _AHEAD_BYTES // 8
+
     def start(self, check: Check) -> None:
-        """Hands over a check; the clock runs from when its verifier is loaded.
+        """Hands over a check; its clock runs from when it is the first and its verifier is loaded.
 
         Raises:
             WorkerDiedError: the process is gone.
         """
-        assert self.check is None
-        self.check = check
-        requests: list[object] = [] if check.name in self._loaded else [{"load": check.name}]
-        self._loaded.add(check.name)
-        requests.append([check.name, dict(check.options), check.gold, check.answer])
-        self._replies_due = len(requests)
-        self._set_deadline()
+        requests: list[object] = [[check.name, dict(check.options), check.gold, check.answer]]
+        if check.name not in self._loaded:
+            self._loaded.add(check.name)
+            self._loads_due = 1
+            requests.insert(0, {"load": check.name})
+        self.checks.append(check)
+        if len(self.checks) == 1:
+            self._set_deadline()
         self._write("".join(json.dumps(request) + "\n" for request in requests).encode())
 
-    def receive(self) -> Finding | None:
-        """The outcome of the check under way, or None while it is not there. Call when readable.
+    def receive(self) -> None:
+        """Takes in the findings that are there. Call when readable.
 
         Raises:
             WorkerDiedError: the process is gone.
@@ -88,13 +101,12 @@ class Process:
         self._buffer += block
         *replies, self._buffer = self._buffer.split(b"\n")
         for reply in replies:
-            self._replies_due -= 1
-            if self._replies_due == 0:
-                self.check = None
+            if self._loads_due:
+                self._loads_due = 0
+            else:
                 status, reason = json.loads(reply)
-                return status, reason
+                self.checks.popleft().finding = status, reason
             self._set_deadline()
-        return None
 
     def kill(self) -> None:
         """Ends the process at once, whatever it is doing."""
@@ -105,7 +117,7 @@ class Process:
             pipe.close()
 
     def _set_deadline(self) -> None:
-        self.deadline = time.monotonic() + (self._seconds if self._replies_due == 1 else _START_SECONDS)
+        self.deadline = time.monotonic() + (_START_SECONDS if self._loads_due else self._seconds)
 
     def _write(self, request: bytes) -> None:
         view = memoryview(request)

@@ -1,0 +1,27 @@
+"""math-verify itself, in real workers: a hostile answer, and the verdicts of the authors of real rollouts."""
+
+import json
+from pathlib import Path
+
+from sparkcli.config import VerifyConfig
+from sparkcli.records import Rollout
+from sparkcli.verifiers.pool import verify
+
+
+def rollout(gold: str, completion: str) -> Rollout:
+    return Rollout(id="1", prompt="?", answer=gold, sample=0, samples=1, completion=completion)
+
+
+def test_a_tower_of_powers_is_a_timeout():
+    tower = rollout(r"\frac{x}{2}", r"\boxed{9^{9^{9^{9}}}}")
+    [hostile, other] = verify([tower, rollout("x^2", r"\boxed{x x}")], VerifyConfig(jobs=2, timeout=3.0))
+    assert (hostile.verdict.status, other.verdict.status) == ("timeout", "correct")
+
+
+def test_agrees_with_the_authors_on_real_rollouts(shared_data: Path):
+    text = (shared_data / "math/qwen_math_rollouts_50x8.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    rollouts = [rollout(row["answer"], code) for row in rows for code in row["code"]]
+    rewards = [scored.reward for scored in verify(rollouts, VerifyConfig(timeout=30.0))]
+    assert rewards == [float(score) for row in rows for score in row["score"]]
+    assert len(rewards) == 400
