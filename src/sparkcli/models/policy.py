@@ -66,7 +66,7 @@ class Policy:
     @property
     def has_adapter(self) -> bool:
         """Whether an adapter lies on top of the weights."""
-        return hasattr(self.model, "peft_config")
+        return hasattr(self.model, "get_base_model")
 
     @property
     def network(self) -> PreTrainedModel:

@@ -37,7 +37,7 @@ class Prefix:
 
 def network_of(model: Any) -> PreTrainedModel:
     """The Hugging Face model inside a PEFT wrapper (its LoRA layers stay active), or the model itself."""
-    network: PreTrainedModel = model.get_base_model() if hasattr(model, "peft_config") else model
+    network: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     return network
 
 
