@@ -1,0 +1,128 @@
+"""Every layout, on one row of it: what becomes the prompt, what the gold answer, what is carried."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from sparkcli.errors import InputError, UsageError
+from sparkcli.sources.layouts import adorned, detect, prompt_of
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 1 + 1?"}]
+
+ROWS: list[tuple[str, dict[str, Any], Any, str | None]] = [
+    ("gsm8k", {"question": "Q?", "answer": "500 + 507 = 1007\n#### 1,007"}, "Q?", "1007"),
+    ("trl", {"prompt": "Q?", "solution": r"\frac{1}{2}"}, "Q?", r"\frac{1}{2}"),
+    ("trl", {"prompt": MESSAGES, "ground_truth": 2}, MESSAGES, "2"),
+    ("trl", {"prompt": "Q?", "solution": "First.\nThen \\boxed{3}."}, "Q?", "3"),
+    ("verl", {"data_source": "x", "prompt": MESSAGES, "extra_info": {"index": 4},
+              "reward_model": {"style": "rule", "ground_truth": "2"}}, MESSAGES, "2"),
+    ("openrlhf", {"input": "Q?", "label": "2"}, "Q?", "2"),
+    ("openrlhf", {"prompt": "Q?", "label": "2"}, "Q?", "2"),
+    ("openrlhf", {"input": "Q?", "answer": "2"}, "Q?", "2"),
+    ("spark", {"message": orjson.dumps(MESSAGES).decode(), "answer": "2"}, MESSAGES, "2"),
+    ("question", {"problem": "Q?", "solution": "so \\boxed{3}", "level": 2}, "Q?", "3"),
+    ("question", {"problem": "P?", "question": "Q?", "answer": 27.0}, "Q?", "27"),
+    ("question", {"question": "Q?", "final_answer": ["$1$", "$-1$"]}, "Q?", "1, -1"),
+    ("question", {"question": "Q?", "ground_truth": "It is so.\nA: 18"}, "Q?", "18"),
+    ("question", {"question": "Q?", "answer": None}, "Q?", None),
+    ("sparkcli", {"id": "a", "prompt": "Q?", "answer": "2", "verifier": "number", "mine": 1}, "Q?", "2"),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "prompt", "answer"), ROWS)
+def test_layouts(name: str, row: dict[str, Any], prompt: Any, answer: str | None):
+    layout = detect(row, {}, "f:1")
+    made = prompt_of(row, layout, "f:1")
+    assert (layout.name, made.prompt, made.answer) == (name, prompt, answer)
+
+
+def test_a_layout_says_what_it_took():
+    row = {"idx": 3, "problem": "Q?", "answer": "2", "image": "a.png"}
+    assert str(detect(row, {}, "f:1")) == "question, question=problem, answer=answer, id=idx, images=image"
+
+
+def test_the_user_may_name_columns():
+    row = {"text": {"en": "Q?"}, "key": 2, "answer": "not this"}
+    layout = detect(row, {"question": "text.en", "answer": "key"}, "f:1")
+    made = prompt_of(row, layout, "f:1")
+    assert (layout.name, made.prompt, made.answer) == ("mapped", "Q?", "2")
+    assert made.extra == {"row_text": {"en": "Q?"}, "row_key": 2, "row_answer": "not this"}
+
+
+def test_the_user_may_correct_a_known_layout():
+    row = {"question": "Q?", "answer": "wrong column", "gt": "2"}
+    made = prompt_of(row, detect(row, {"answer": "gt"}, "f:1"), "f:1")
+    assert (made.prompt, made.answer) == ("Q?", "2")
+
+
+def test_other_columns_are_carried_and_reserved_names_are_kept_apart():
+    row = {"question": "Q?", "answer": "1 + 1\n#### 2", "level": 3, "source": "a book", "error": None}
+    made = prompt_of(row, detect(row, {}, "f:1"), "f:1")
+    assert made.extra == {"row_answer": "1 + 1\n#### 2", "level": 3, "row_source": "a book", "row_error": None}
+    assert (made.source, made.task) == ((), "solve")
+
+
+@pytest.mark.parametrize(("row", "prefix", "expected"), [
+    ({"id": 7}, "amc", "amc-7"), ({"idx": 0}, "amc", "amc-0"), ({"id": "7"}, "amc", "amc-7"), ({"id": 7}, "", "7"),
+    ({"unique_id": "test/algebra/1.json"}, "amc", "test/algebra/1.json")])
+def test_ids_are_the_rows_own(row: dict[str, Any], prefix: str, expected: str):
+    row |= {"question": "Q?", "answer": "2"}
+    assert prompt_of(row, detect(row, {}, "f:1"), "f:1", number_prefix=prefix).id == expected
+
+
+def test_an_id_is_made_from_the_content():
+    rows = [{"question": "Q?", "answer": "2", "level": level} for level in (1, 2)]
+    first, second = (prompt_of(row, detect(row, {}, "f:1"), "f:1") for row in rows)
+    assert first.id == second.id != ""
+
+
+@pytest.mark.parametrize(("image", "expected"), [
+    ("a.png", ("a.png",)), (["a.png", "https://x/b.png"], ("a.png", "https://x/b.png")), (None, ()), ("", ()),
+    ({"path": "a.png", "bytes": None}, ("a.png",)), ("data:image/png;base64,AA==", ("data:image/png;base64,AA==",))])
+def test_images(image: object, expected: tuple[str, ...]):
+    row = {"question": "Q?", "answer": "2", "image": image}
+    assert prompt_of(row, detect(row, {}, "f:1"), "f:1").images == expected
+
+
+def test_an_instruction_goes_after_the_question():
+    row = {"prompt": MESSAGES, "solution": "2"}
+    made = adorned(prompt_of(row, detect(row, {}, "f:1"), "f:1"), r"Use \boxed{}.", "math")
+    assert isinstance(made.prompt, list)
+    assert made.prompt[-1]["content"] == "What is 1 + 1?\n\nUse \\boxed{}."
+    assert (made.question, made.verifier) == ("What is 1 + 1?", "math")
+    assert MESSAGES[-1]["content"] == "What is 1 + 1?"
+
+
+def test_an_instruction_after_parts():
+    parts = [{"type": "image_url", "image_url": {"url": "a.png"}}, {"type": "text", "text": "How many?"}]
+    row = {"prompt": [{"role": "user", "content": parts}], "solution": "2"}
+    made = adorned(prompt_of(row, detect(row, {}, "f:1"), "f:1"), "Be brief.", None)
+    assert isinstance(made.prompt, list)
+    assert made.prompt[0]["content"] == [*parts, {"type": "text", "text": "\n\nBe brief."}]
+    assert made.question == "How many?"
+
+
+@pytest.mark.parametrize(("first", "row", "message"), [
+    ({"q": "Q?", "a": "2"}, {}, "f:1: unknown layout; columns: q, a; say which hold question and answer: "
+                                "--map question=COLUMN --map answer=COLUMN"),
+    ({"question": "Q?", "answer": "2"}, {"question": "Q?"}, "f:2: answer: expected as in the first row, missing"),
+    ({"question": "Q?", "answer": "2"}, {"question": None, "answer": "2"}, "f:2: question: expected a question"),
+    ({"question": "Q?", "answer": "2"}, {"question": "Q?", "answer": {"x": 1}}, "f:2: answer: expected an answer"),
+    ({"problem": "Q?", "solution": "2"}, {"problem": "Q?", "solution": "1.\n2."}, "f:2: solution: several lines"),
+    ({"question": "Q?", "image": "a"}, {"question": "Q?", "image": b"PNG"}, "f:2: image: expected paths, URLs"),
+    ({"question": "Q?", "answer": "2"}, {"question": "Q?", "answer": "2", "blob": b"x"}, "f:2: blob: bytes cannot be"),
+])
+def test_what_is_wrong_is_named(first: dict[str, Any], row: dict[str, Any], message: str):
+    with pytest.raises(InputError) as error:
+        prompt_of(row, detect(first, {}, "f:1"), "f:2")
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("mapping", "message"), [
+    ({"question": "qestion"}, "--map question=qestion: no such column; did you mean 'question'?"),
+    ({"anwser": "question"}, "--map anwser=question: unknown field; did you mean 'answer'?")])
+def test_a_mapping_that_does_not_fit(mapping: dict[str, str], message: str):
+    with pytest.raises(UsageError) as error:
+        detect({"question": "Q?"}, mapping, "f:1")
+    assert str(error.value) == message
