@@ -25,7 +25,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
-                         tie_word_embeddings=True, initializer_range=0.2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+                         tie_word_embeddings=True, initializer_range=0.2, pad_token_id=0, bos_token_id=1,
+                         eos_token_id=2)
     LlamaForCausalLM(config).save_pretrained(folder)
     words = {f"w{i}": i for i in range(VOCABULARY)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))

@@ -27,7 +27,7 @@ def test_minibatches_differ_by_one_sample_at_most_and_lose_none(groups: list[Par
     sizes = [sum(map(len, parts)) for parts in minibatches]
     assert len(sizes) == updates
     assert max(sizes) - min(sizes) <= 1
-    assert sorted(sum(map(names, minibatches), [])) == names(groups)
+    assert sorted(name for parts in minibatches for name in names(parts)) == names(groups)
     assert sum(map(len, minibatches)) <= len(groups) + updates - 1, "more groups were torn than the deal needs"
 
 

@@ -43,7 +43,8 @@ def test_recomputing_runs_layers_twice_and_leaves_nothing_behind(fresh: Callable
     assert choose(policy.network, False) is shared
 
 
-def test_a_model_without_shareable_cache_falls_back(fresh: Callable[..., Policy], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_shareable_cache_falls_back(fresh: Callable[..., Policy],
+                                                    caplog: pytest.LogCaptureFixture) -> None:
     policy = fresh()
     policy.network.config.sliding_window = 8
     assert choose(policy.network, False) is unshared

@@ -14,7 +14,7 @@ Build = Callable[..., Scored]
 
 
 def test_only_groups_with_different_rewards_are_trained_on(scored: Build) -> None:
-    records = [scored(id, n, reward) for id, rewards in
+    records = [scored(prompt, n, reward) for prompt, rewards in
                {"right": [1.0, 1.0], "wrong": [0.0, 0.0], "mixed": [1.0, 0.0], "none": [None, None]}.items()
                for n, reward in enumerate(rewards)]
     phase = read_phase(records, 100, "start")
@@ -25,13 +25,15 @@ def test_only_groups_with_different_rewards_are_trained_on(scored: Build) -> Non
 
 
 def test_null_rewards_take_no_part(scored: Build) -> None:
-    with_null = [scored(sample=0, reward=1.0), scored(sample=1, reward=None, token_ids=None), scored(sample=2, reward=0.0)]
+    with_null = [scored(sample=0, reward=1.0), scored(sample=1, reward=None, token_ids=None),
+                 scored(sample=2, reward=0.0)]
     without = [with_null[0], with_null[2]]
     assert read_phase(with_null, 100, None).groups == read_phase(without, 100, None).groups
 
 
 def test_rewards_are_averaged_by_task(scored: Build) -> None:
-    records = [scored("a", 0, 1.0), scored("a", 1, 0.0), scored("b", 0, 1.0, task="judge"), scored("b", 1, None, task="judge")]
+    records = [scored("a", 0, 1.0), scored("a", 1, 0.0), scored("b", 0, 1.0, task="judge"),
+               scored("b", 1, None, task="judge")]
     assert read_phase(records, 100, None).facts["reward"] == {"judge": 1.0, "solve": 0.5}
 
 

@@ -85,9 +85,13 @@ def test_metrics_of_a_phase(fresh: Fresh, phase: Phases) -> None:
 
 def on_policy(policy: Policy, records: list[Scored]) -> list[Scored]:
     """The records with the log-probs that this very policy gives their tokens."""
-    with torch.no_grad():
-        return [dataclasses.replace(record, logprobs=tuple(completion_logprobs(
-            policy.model, [record.prompt_token_ids or ()], [[record.token_ids or ()]])[0][0].tolist())) for record in records]
+    exact = []
+    for record in records:
+        with torch.no_grad():
+            logprobs_BT, _ = completion_logprobs(policy.model, [record.prompt_token_ids or ()],
+                                                 [[record.token_ids or ()]])
+        exact.append(dataclasses.replace(record, logprobs=tuple(logprobs_BT[0].tolist())))
+    return exact
 
 
 def test_the_second_update_is_clipped_and_the_first_is_not(fresh: Fresh, phase: Phases) -> None:
@@ -132,7 +136,7 @@ def test_infinity_names_the_first_record_and_writes_nothing(fresh: Fresh, phase:
     bad = next(i for i, record in enumerate(records) if record.id == "0/2" and record.reward == 0.0)
     records[bad] = dataclasses.replace(records[bad], logprobs=(-1000.0,) * len(records[bad].logprobs or ()))
     trainer = Trainer(fresh(), CONFIG)
-    with pytest.raises(SparkError, match=rf"prompt '0/2', sample {records[bad].sample}: the loss or its gradient is not finite"):
+    with pytest.raises(SparkError, match=rf"^prompt '0/2', sample {records[bad].sample}: the loss or its gradient"):
         trainer.step(records)
 
 
@@ -153,14 +157,16 @@ def test_methods_that_do_not_fit_the_policy_are_refused(fresh: Fresh, phase: Pha
         Trainer(fresh(tmp_path / "full"), dataclasses.replace(CONFIG, method="lora"))
 
 
-def test_gradient_checkpointing_says_that_prompts_are_not_shared(fresh: Fresh, caplog: pytest.LogCaptureFixture) -> None:
+def test_gradient_checkpointing_says_that_prompts_are_not_shared(fresh: Fresh,
+                                                                 caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         Trainer(fresh(), dataclasses.replace(CONFIG, gradient_checkpointing=True))
     assert "each sample's prompt is computed apart" in caplog.text
 
 
 @pytest.mark.parametrize(("method", "lr"), [("full", 3e-3), ("lora", 2e-2)])
-def test_a_few_steps_on_an_easy_reward_raise_it(fresh: Fresh, scored: Callable[..., Scored], method: Any, lr: float) -> None:
+def test_a_few_steps_on_an_easy_reward_raise_it(fresh: Fresh, scored: Callable[..., Scored], method: Any,
+                                                lr: float) -> None:
     """The reward is for an even token; half of them are, and the model must come to prefer them."""
     trainer = Trainer(fresh(), dataclasses.replace(CONFIG, method=method, lr=lr, lora_rank=16, lora_alpha=32))
     draw = torch.Generator().manual_seed(0)
@@ -173,7 +179,8 @@ def test_a_few_steps_on_an_easy_reward_raise_it(fresh: Fresh, scored: Callable[.
                 logits_V = trainer.policy.model(torch.tensor([prompt])).logits[0, -1]
             tokens = torch.multinomial(logits_V.softmax(-1), 16, replacement=True, generator=draw).tolist()
             logprobs_V = functional.log_softmax(logits_V, -1)
-            records += [scored(f"{step}/{number}", n, float(token % 2 == 0), prompt_token_ids=prompt, token_ids=(token,),
-                               logprobs=(float(logprobs_V[token]),)) for n, token in enumerate(tokens)]
+            records += [scored(f"{step}/{number}", n, float(token % 2 == 0), prompt_token_ids=prompt,
+                               token_ids=(token,), logprobs=(float(logprobs_V[token]),))
+                        for n, token in enumerate(tokens)]
         rewards.append(trainer.step(records)["reward"]["solve"])
     assert min(rewards[-3:]) > rewards[0] + 0.2, rewards

@@ -1,7 +1,7 @@
 """Loss and gradient against TRL's `GRPOTrainer._compute_loss` on the same tensors and the same model.
 
-TRL's `bnpo` is the token mean over the batch that it is given, which is what our mini-batch mean is when it is handed the
-whole mini-batch at once. TRL pads prompts on the left and computes them once a sample.
+TRL's `bnpo` is the token mean over the batch that it is given: our mini-batch mean, when it is given the whole of it.
+TRL pads prompts on the left and computes them once a sample. By default it multiplies the KL by the ratio; here not.
 """
 
 import dataclasses
@@ -28,7 +28,8 @@ def oracle(request: pytest.FixtureRequest, model_folder: Path, tmp_path_factory:
     """A GRPOTrainer on the CPU, for each temperature, that will not be asked to generate or to step."""
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     arguments = trl.GRPOConfig(output_dir=str(tmp_path_factory.mktemp("trl")), loss_type="bnpo", epsilon=0.2,
-                               temperature=request.param, use_bias_correction_kl=False, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none",
+                               temperature=request.param, use_bias_correction_kl=False, use_cpu=True, bf16=False,
+                               gradient_checkpointing=False, report_to="none",
                                per_device_train_batch_size=2, num_generations=2, max_completion_length=12)
     return trl.GRPOTrainer(model=str(model_folder), reward_funcs=lambda completions, **_: [0.0] * len(completions),
                            args=arguments, train_dataset=datasets.Dataset.from_dict({"prompt": ["w3", "w4"]}))

@@ -1,7 +1,7 @@
 """The deal of a phase's samples: mini-batches of equal size, each cut into micro-batches under a token budget.
 
 A mini-batch is one optimiser update; a micro-batch is one forward pass. A group's samples stay together as far as the
-deal allows, because a micro-batch computes each group's prompt once. Pure: nothing depends on anything but the arguments.
+deal allows, because a micro-batch computes each group's prompt once. Pure functions.
 """
 
 import itertools

@@ -3,7 +3,8 @@
 Axes: B completions, T tokens of the longest one. Every function returns *sums* over tokens: the trainer divides by the
 number of tokens of the whole mini-batch, so that the gradient is the mini-batch's token mean however it is cut into
 micro-batches. The published runs average over each micro-batch of 8 samples and then over micro-batches, which weighs a
-token by the length of its neighbours; here the token budget cannot change the result.
+token by the length of its neighbours; here the token budget cannot change the result. The KL is a plain loss term, as
+published; TRL multiplies it by the ratio unless told otherwise (`use_bias_correction_kl`).
 
 Sources: PPO's clipped objective, Schulman et al. 2017 (arXiv 1707.06347) eq. 7; GRPO, Shao et al. 2024
 (arXiv 2402.03300) eq. 3; the k3 estimator, Schulman 2020 (joschu.net/blog/kl-approx.html); token-level averaging,

@@ -62,4 +62,5 @@ def restore_optimizer(optimizer: torch.optim.AdamW, parameters: Mapping[str, Par
         if state and (len(state) < len(MOMENTS) or state["exp_avg"].shape != parameter.shape):
             raise UsageError(f"{place}: the state of {name!r} does not fit the weights; is it another policy's file?")
         if state:
-            optimizer.state[parameter] = {moment: tensor.to(parameter.device, copy=True) for moment, tensor in state.items()}
+            optimizer.state[parameter] = {moment: tensor.to(parameter.device, copy=True)
+                                          for moment, tensor in state.items()}

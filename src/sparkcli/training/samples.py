@@ -55,7 +55,7 @@ def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None) ->
 
     Args:
         vocabulary: number of token ids that the model knows.
-        policy: fingerprint of the policy that is about to be updated; rollouts of another one are counted and warned of.
+        policy: fingerprint of the policy that is to be updated; rollouts of another one are counted and warned of.
 
     Raises:
         InputError: a rollout with a reward has no token ids or log-probs, or unusable ones; the first is named.

@@ -11,11 +11,11 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Embedding, Parameter
 
 from sparkcli.config import TrainConfig
 from sparkcli.errors import SparkError, UsageError
@@ -39,11 +39,11 @@ class Trainer:
     """Updates one policy, phase after phase, and keeps AdamW's state between them.
 
     Args:
-        policy: trained in place. Where it was loaded from a policy directory, AdamW and the counters continue from there.
+        policy: trained in place. Where it was loaded from a policy directory, AdamW and the counters go on from there.
         config: may be replaced between phases (`trainer.config = …`), but for `method` and the adapter's shape.
 
     Raises:
-        UsageError: `config.method` does not fit the policy, or the directory's optimiser state does not fit its weights.
+        UsageError: `config.method` does not fit the policy, or the directory's optimiser state its weights.
     """
 
     def __init__(self, policy: Policy, config: TrainConfig) -> None:
@@ -68,8 +68,7 @@ class Trainer:
         """
         watch = Stopwatch()
         with watch("read"):
-            vocabulary = self.policy.network.get_input_embeddings().num_embeddings
-            phase = read_phase(scored, vocabulary, self.policy.fingerprint)
+            phase = read_phase(scored, vocabulary(self.policy), self.policy.fingerprint)
             minibatches = self._deal(phase)
         with recomputing(self.policy.network, self.config.gradient_checkpointing):
             with watch("reference"):
@@ -137,8 +136,8 @@ class Trainer:
     def _check_weights(self) -> None:
         for name, parameter in self.parameters.items():
             if not parameter.isfinite().all():
-                raise SparkError(f"{name}: not finite after update {self.updates}; nothing was written; lower the learning "
-                                 f"rate ({self.optimizer.param_groups[0]['lr']:g})")
+                raise SparkError(f"{name}: not finite after update {self.updates}; nothing was written; lower the "
+                                 f"learning rate ({self.optimizer.param_groups[0]['lr']:g})")
 
     def _blame(self, batches: MiniBatch, references: References) -> SparkError:
         """The error that names the first sample whose own loss or gradient is not finite (NaN costs time only once)."""
@@ -155,8 +154,14 @@ class Trainer:
                 first = sample
                 break
         self.optimizer.zero_grad()
-        return SparkError(f"{first.name}: the loss or its gradient is not finite at update {self.updates + 1}; nothing was "
-                          "written; drop the record, or lower the learning rate")
+        return SparkError(f"{first.name}: the loss or its gradient is not finite at update {self.updates + 1}; nothing "
+                          "was written; drop the record, or lower the learning rate")
+
+
+def vocabulary(policy: Policy) -> int:
+    """Number of token ids that the network knows."""
+    embeddings = cast(Embedding, policy.network.get_input_embeddings())
+    return embeddings.num_embeddings
 
 
 def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
@@ -166,8 +171,8 @@ def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
         UsageError: full fine-tuning of a policy with an adapter, or an adapter on full weights.
     """
     if config.method == "full" and policy.has_adapter:
-        raise UsageError(f"policy {policy.directory}: has an adapter; train it with --method lora, or export it and give "
-                         "the result as the model")
+        raise UsageError(f"policy {policy.directory}: has an adapter; train it with --method lora, or export it and "
+                         "give the result as the model")
     if config.method == "full":
         policy.network.requires_grad_(True)
     elif not policy.has_adapter:
