@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from sparkcli.config import VerifyConfig
 from sparkcli.records import Rollout
 from sparkcli.verifiers.pool import verify
@@ -25,3 +27,15 @@ def test_agrees_with_the_authors_on_real_rollouts(shared_data: Path):
     rewards = [scored.reward for scored in verify(rollouts, VerifyConfig(timeout=30.0))]
     assert rewards == [float(score) for row in rows for score in row["score"]]
     assert len(rewards) == 400
+
+
+@pytest.mark.parametrize("verifier", ["math", "number"])
+def test_agrees_with_the_authors_on_solutions_of_four_models(shared_data: Path, verifier: str):
+    text = (shared_data / "gsm8k/model_solutions_600.jsonl").read_text(encoding="utf-8")
+    models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
+    samples = [(row["ground_truth"].rpartition("A: ")[2], row[model])
+               for row in map(json.loads, text.splitlines()) for model in models]
+    rollouts = [rollout(gold, sample["solution"]) for gold, sample in samples]
+    rewards = [scored.reward for scored in verify(rollouts, VerifyConfig(verifier=verifier, timeout=30.0))]
+    assert rewards == [float(sample["is_correct"]) for _, sample in samples]
+    assert len(rewards) == 2400

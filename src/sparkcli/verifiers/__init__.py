@@ -3,6 +3,7 @@
 base       what a verifier is                      pool      verdicts for a stream of rollouts
 math, exact, choice, number, label   one each      process   a worker process as the parent sees it
 summary    counts for people                       worker    the worker process itself
+reading    short answers in completions
 
 A verifier is a module of this package with a `VERIFIER`; its name is the module's.
 """

@@ -12,8 +12,9 @@ import re
 from fractions import Fraction
 from types import SimpleNamespace
 
-from sparkcli.method.answers import boxed, final_answer
+from sparkcli.method.answers import boxed
 from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
+from sparkcli.verifiers.reading import short_answer
 
 _INTEGER = r"(?:0|[1-9]\d{0,8})"
 _PLAIN = re.compile(rf"(-?)(?:({_INTEGER}(?:\.\d{{1,6}})?)"
@@ -26,7 +27,7 @@ _SURELY_DIFFERENT = Fraction(1, 100_000)
 
 def read(gold: str, completion: str, options: Options) -> str | None:
     """The final answer, without Markdown emphasis: math-verify reads `**73**` as nothing."""
-    answer = final_answer(completion)
+    answer = short_answer(completion)
     return answer.removeprefix("**").removesuffix("**").strip() or None if answer else None
 
 

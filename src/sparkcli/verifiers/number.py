@@ -6,8 +6,8 @@ r"""A number within a tolerance: thousands separators, currencies, percent signs
 import math
 import re
 
-from sparkcli.method.answers import final_answer
 from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
+from sparkcli.verifiers.reading import short_answer
 
 _SPACING = re.compile(r"\\[,;:! ]|~|\\left|\\right")
 _SCALE = re.compile(r"\s*(?:\\times|\\cdot|×|\*)\s*10\s*\^\s*\{?\s*([+-]?\d+)\s*\}?")
@@ -51,7 +51,7 @@ def _without_powers(unit: str) -> str:
 
 def read(gold: str, completion: str, options: Options) -> str | None:
     """The final answer, if it is a number."""
-    answer = final_answer(completion)
+    answer = short_answer(completion)
     return answer if answer is not None and number(answer) is not None else None
 
 
