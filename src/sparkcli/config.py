@@ -167,13 +167,11 @@ class EvalConfig:
 
     section: ClassVar[str] = "eval"
 
-    prompts: str | None = option("builtin:tiny-math/test", "held-out prompts: a file or builtin:tiny-math/SPLIT; "
-                                                           "unset: no evaluation")
+    prompts: str = option("builtin:tiny-math/test", "held-out prompts: a file or builtin:tiny-math/SPLIT; empty: none")
     limit: int = option(512, "items per ability at most", low=1)
     every: int = option(0, "steps between evaluations during the run; 0: before and after only", low=0)
     during: int = option(128, "items per ability in the evaluations during the run", low=1)
-    scaling: str | None = option(None, "held-out prompts for test-time scaling (voting, best-of-N, self-reflection); "
-                                       "unset: none")
+    scaling: str = option("", "held-out prompts for test-time scaling (voting, best-of-N, self-reflection); empty: none")
     scaling_limit: int = option(256, "prompts of test-time scaling at most", low=1)
     scaling_samples: int = option(8, "answers sampled for each of them", low=2)
     seed: int = option(0, "of built-in problems", low=0)

@@ -16,7 +16,7 @@ OPTIONAL = ("vllm",)
 
 @command
 def doctor() -> None:
-    """Prints versions, hardware, and which engine and device `auto` would choose."""
+    """Also which engine and device `auto` would choose."""
     from rich.console import Console as Rich
     from rich.table import Table
 

@@ -15,7 +15,7 @@ Dtype = Annotated[Literal["auto", "float32", "bfloat16", "float16"],
 
 @command
 def export(policy: Policy, *, out: Folder, dtype: Dtype = "auto", console: Console) -> None:
-    """Merges an adapter into its base: a folder that transformers and vLLM load as it is.
+    """The folder loads in transformers and vLLM as it is.
 
     sparkcli export runs/spark/policy/000032 -o merged --dtype bfloat16
     """

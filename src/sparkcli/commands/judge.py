@@ -15,9 +15,7 @@ from sparkcli.records import Rollout, groups
 @command
 def judge(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig, config: JudgeConfig,
           console: Console) -> None:
-    """Uses the model as generative reward model: is each answer right, or which of a prompt's answers is better?
-
-    A reply without a readable verdict is `no_verdict`, never "wrong".
+    """Is each answer right, or which of a prompt's answers is better? A reply without a readable verdict is `no_verdict`, never "wrong".
 
     sparkcli rollout prompts.jsonl -n 8 | sparkcli judge --votes 3 | jq .judgement.score
     """

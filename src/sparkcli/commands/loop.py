@@ -25,9 +25,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved reci
 @command
 def loop(recipe: Recipe = None, *, out: Out = None, steps: Steps = None, settings: Override = None,
          resume: Resume = False, dry_run: DryRun = False, console: Console) -> None:
-    """Runs SPARK: rollout, verify, train, recycle and train again, with evaluations before and after.
-
-    Killed at any instant, the same command with --resume continues; the files are those of a run that was never killed.
+    """Rollout, verify, train, recycle and train again, with evaluations before and after. Killed at any instant, the same command with --resume continues; the files are those of a run that was never killed.
 
     sparkcli loop recipes/quickstart.toml -o runs/first
     """

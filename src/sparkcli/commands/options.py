@@ -23,6 +23,11 @@ Records = Annotated[str, typer.Argument(help="file of records, .gz and .zst too;
 Out = Annotated[str, typer.Option("-o", "--out", help="file to write; - is standard output")]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the partial output of an interrupted run")]
 
+HELP_FLAGS = ["-h", "--help"]
+STYLE: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None,
+                         "context_settings": {"help_option_names": HELP_FLAGS, "max_content_width": 110}}
+"""How programs look: plain help, which starts in half the time and keeps flags whole on 80 columns."""
+
 CONFIGS = frozenset(SECTIONS.values())
 _RECIPE = typer.Option("--recipe", help="TOML file whose sections give these settings", show_default=False)
 _QUIET = typer.Option("-q", "--quiet", help="errors only")
@@ -67,15 +72,17 @@ def _option(cls: Any, f: Any) -> inspect.Parameter:
     flags = flag_names(f)
     if kind is bool:
         flags[-1] += f"/--no-{flags[-1][2:]}"
-    shown = {True: "on", False: "off", None: "unset", (): "unset"}.get(f.default, f.default)
-    details = typer.Option(*flags, help=f.metadata["help"], show_default=str(shown), rich_help_panel=_panel(cls),
-                           metavar="|".join(field_choices(cls, f.name)) or None)
+    details = typer.Option(*flags, help=_help(f), show_default=False, metavar="|".join(field_choices(cls, f.name)) or None)
     value = list[str] if kind is tuple else kind
     return _keyword(_parameter(cls, f.name), Annotated[value | None, details], None)
 
 
-def _panel(cls: Any) -> str:
-    return f"{cls.__doc__.splitlines()[0].rstrip('.')} [{cls.section}]"
+def _help(f: Any) -> str:
+    """The help text with the default, unless that says nothing."""
+    if f.default is None or f.default == ():
+        return str(f.metadata["help"])
+    shown = ("on" if f.default else "off") if isinstance(f.default, bool) else f"{f.default}"
+    return f"{f.metadata['help']}  [{shown}]"
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -15,9 +15,7 @@ Source = Annotated[str, typer.Argument(help="file (.json, .jsonl, .parquet, .csv
 
 @command
 def prepare(source: Source, *, out: Out = "-", config: PrepareConfig, console: Console) -> None:
-    """Turns rows of a data set into prompts.
-
-    Knows the layouts of GSM8K, TRL, verl, OpenRLHF, SPARK and MATH; --map names the columns of others.
+    """Knows the layouts of GSM8K, TRL, verl, OpenRLHF, SPARK and MATH; --map names the columns of others.
 
     sparkcli prepare openai/gsm8k --split train --limit 1000 > prompts.jsonl
     """

@@ -12,9 +12,7 @@ from sparkcli.records import Scored, groups
 
 @command
 def recycle(scored: Records = "-", *, out: Out = "-", config: RecycleConfig, console: Console) -> None:
-    """Makes prompts with known answers from verified rollouts: judge one, compare two, reflect on a wrong one.
-
-    Recycled prompts are ordinary prompts; rollout, verify and train-step take them as they are.
+    """Per group: judge one answer, compare a right and a wrong one, reflect on a wrong one. Recycled prompts are ordinary prompts; rollout, verify and train-step take them as they are.
 
     sparkcli recycle scored.jsonl | sparkcli rollout -m $M --policy policy/1 | sparkcli verify > again.jsonl
     """

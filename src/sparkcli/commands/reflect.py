@@ -3,19 +3,58 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.options import Out, Records, Resume, command
+from sparkcli.commands.options import Out, Resume, command
 from sparkcli.config import ModelConfig, ReflectConfig
 from sparkcli.engines.base import Engine
-from sparkcli.files.jsonl import Output, decode, lines, read
+from sparkcli.files.jsonl import Output, read
 from sparkcli.files.templates import read_templates
 from sparkcli.method.reflecting import reflect as reflected
 from sparkcli.method.templates import Templates
-from sparkcli.records import Prompt, Rollout, from_json
+from sparkcli.records import Prompt, Rollout, from_json, to_json
 
 CHUNK = 512
 """Answers that take their turns together: enough to fill a batch, little to lose."""
+
+Records = Annotated[str, typer.Argument(help="prompts, answered here first, or rollouts, whose completions are the "
+                                             "first answers; - is standard input")]
+
+
+@command
+def reflect(records: Records = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig,
+            config: ReflectConfig, console: Console) -> None:
+    """Answers, judges itself, and solves afresh what it judges wrong; the whole trace is kept.
+
+    sparkcli reflect heldout.jsonl -m $M --policy policy/9 | sparkcli verify | jq .reward
+    """
+    from sparkcli.engines import open_engine
+
+    templates = Templates.from_tables(read_templates(config.templates))
+    changed = total = 0
+    with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
+          console.progress("reflect") as advance):
+        todo = iter(sink.skip_done(map(_typed, read(records, Prompt))))
+        while chunk := list(itertools.islice(todo, CHUNK)):
+            answers = list(_answers(chunk, engine, config))
+            for record in reflected(answers, lambda p: engine.sample(p, config.drawing(1)), config, templates, config.seed):
+                sink.write(record)
+                total += 1
+                changed += record.rounds > 0
+            advance(len(chunk))
+    console.say(f"reflected on {total} answers; tried again: {changed}")
+
+
+def _typed(record: Prompt) -> Prompt:
+    """A line with a completion is a rollout."""
+    return from_json(Rollout, to_json(record), f"record {record.id!r}") if "completion" in record.extra else record
+
+
+def _answers(records: Iterable[Prompt], engine: Engine, config: ReflectConfig) -> Iterator[Rollout]:
+    """The first answer of each record: its own completion if it is a rollout, else sampled; in input order."""
+    for given, run in itertools.groupby(records, key=lambda record: isinstance(record, Rollout)):
+        yield from cast(Iterator[Rollout], run) if given else (
+            itertools.chain.from_iterable(engine.sample(run, config.drawing(1))))

@@ -19,9 +19,7 @@ Tensors = Annotated[str | None, typer.Option(help="safetensors file for token id
 @command
 def rollout(prompts: Records = "-", *, out: Out = "-", resume: Resume = False, tensors: Tensors = None,
             model: ModelConfig, config: RolloutConfig, console: Console) -> None:
-    """Samples completions for prompts, one line a sample.
-
-    Token ids and log-probs are recorded as drawn, so that train-step needs no tokenizer and no second pass.
+    """Token ids and log-probs are recorded as drawn, so that train-step needs no tokenizer and no second pass.
 
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct -n 8 | sparkcli verify > scored.jsonl
     """

@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(help="|".join(RECORDS), metavar="RECORD")]
 
 @command
 def schema(record: Name) -> None:
-    """Prints the JSON Schema of a record.
+    """Records are what flows between the stages, one JSON object a line.
 
     sparkcli schema scored > scored.schema.json
     """

@@ -18,9 +18,7 @@ Directory = Annotated[str, typer.Option("-o", "--out", help="policy directory to
 @command
 def train_step(scored: Records = "-", *, out: Directory, model: ModelConfig, config: TrainConfig,
                console: Console) -> None:
-    """Updates a policy with GRPO and writes it as a new policy directory; metrics as JSON on standard output.
-
-    The optimiser's state travels in the directory: give the last one as --policy to go on from it.
+    """Metrics go to standard output as JSON. The optimiser's state travels in the directory: give the last one as --policy to go on from it.
 
     sparkcli train-step scored.jsonl -m $M --policy policy/1 -o policy/2
     """

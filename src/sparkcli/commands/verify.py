@@ -11,9 +11,7 @@ from sparkcli.records import Rollout
 @command
 def verify(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, config: VerifyConfig,
            console: Console) -> None:
-    """Checks completions against gold answers.
-
-    A verdict that says nothing about the answer (timeout, error, unreadable gold) has a null reward, never 0.
+    """A verdict that says nothing about the answer (timeout, error, unreadable gold) has a null reward, never 0.
 
     sparkcli verify rollouts.jsonl | jq -r .verdict.status | sort | uniq -c
     """

@@ -4,7 +4,6 @@
     heldout/before.json, heldout/after-000032.json                                             results
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,15 +76,15 @@ class Evaluation:
         return read_all(path, Prompt)
 
     def _measure(self, items: HeldOut, *, scale: bool) -> dict[str, Any]:
-        if self.settings.eval.prompts is None:
+        if not self.settings.eval.prompts:
             return {}
         results = {"abilities": abilities(items, self.stages)}
         if scale and self.settings.eval.scaling:
             results["scaling"] = scaling(self.scaled, self.stages, self.settings.eval.scaling_samples)
-        return {part: {name: dataclasses.asdict(value) for name, value in found.items()}
+        return {part: {name: value.to_json() for name, value in found.items()}
                 for part, found in results.items()}
 
-    def _problems(self, source: str | None, limit: int = EVERYTHING) -> Iterable[Prompt]:
+    def _problems(self, source: str, limit: int = EVERYTHING) -> Iterable[Prompt]:
         return prepare(source, PrepareConfig(limit=limit, seed=self.settings.eval.seed)) if source else ()
 
     def _kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -97,9 +97,10 @@ class Loop:
             queue = self._step(number, queue, evaluation)
         after = evaluation.after(self.settings.loop.steps)
         self.watcher.evaluated("after", after)
-        summary = {"before": before, "after": after, "seconds": round(time.monotonic() - started, 1),
-                   "updates": self.trainer.updates, "steps": self.settings.loop.steps,
-                   "policy": str(self.folder.policy(self.settings.loop.steps))}
+        summary = {"before": before.get("abilities"), "after": after.get("abilities"),
+                   "scaling": {"before": before.get("scaling"), "after": after.get("scaling")},
+                   "seconds": round(time.monotonic() - started, 1), "steps": self.settings.loop.steps,
+                   "updates": self.trainer.updates, "policy": str(self.folder.policy(self.settings.loop.steps))}
         self.folder.write_summary(summary)
         return summary
 
@@ -116,7 +117,8 @@ class Loop:
             fresh, report = recycle(groups(scored), replace(settings.recycle, seed=seed), self.templates)
             write_all(place / "recycled.jsonl", fresh)
             metrics["recycle"] = report.to_json()
-            queue = [*queue, *fresh]
+            waiting = {prompt.id for prompt in queue}  # the same answer of the same prompt may come again in a later pass
+            queue += [prompt for prompt in fresh if prompt.id not in waiting]
         size = settings.loop.queue_batch
         if settings.loop.recycle and len(queue) >= size:
             batch, queue = queue[:size], queue[size:]

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from sparkcli.bench.tables import percent, results_table
+
 COLUMNS = ("step", "solve", "judge", "compare", "reflect", "mixed", "kl", "clip", "queue", "tokens", "seconds")
 SHOWN = 16
 """Steps that the live table shows, newest last."""
@@ -32,11 +34,12 @@ class Lines:
         """An evaluation is done; the last one prints the table of results."""
         if not results:
             return
-        self.results[when] = results
+        if when in ("before", "after"):
+            self.results[when] = results
         if when == "after":
-            self.console.print(results_table(self.results["before"], results))
+            self.console.print(results_table(self.results))
         else:
-            abilities = "  ".join(f"{name} {_percent(value)}" for name, value in results["abilities"].items())
+            abilities = "  ".join(f"{name} {percent(value)}" for name, value in results["abilities"].items())
             self._line(f"held out, {when}, % right:  {abilities}")
 
     def _line(self, text: str) -> None:
@@ -69,25 +72,6 @@ def watching(*, terminal: bool, quiet: bool, steps: int) -> Iterator[Lines]:
         return
     with Live(console=console, auto_refresh=False) as live:
         yield LiveTable(console, steps, live)
-
-
-def results_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
-    """Held-out accuracies before and after, in percent with standard errors."""
-    table = Table("held out, % right", "before", "after", "n", title="abilities, greedy")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for part in ("abilities", "scaling"):
-        for name, late in after.get(part, {}).items():
-            early = before.get(part, {}).get(name)
-            table.add_row(name.replace("_", " "), _percent(early), _percent(late), str(late["n"]))
-        table.add_section()
-    return table
-
-
-def _percent(value: Mapping[str, Any] | None) -> str:
-    if value is None or value["accuracy"] is None:
-        return "-"
-    return f"{100 * value['accuracy']:.1f} ± {100 * value['stderr']:.1f}"
 
 
 def _cells(metrics: Mapping[str, Any], seconds: float) -> list[str]:

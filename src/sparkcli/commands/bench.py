@@ -1,0 +1,60 @@
+"""`bench`: benchmarks of a policy."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from sparkcli.commands.console import Console
+from sparkcli.commands.options import STYLE, command
+from sparkcli.config import ModelConfig, ReflectConfig, RolloutConfig, VerifyConfig
+from sparkcli.errors import UsageError, nearest
+from sparkcli.files.templates import read_templates
+from sparkcli.method.templates import Templates
+
+BENCHMARKS = ("tiny-math",)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, **STYLE)
+
+Name = Annotated[str, typer.Argument(help="|".join(BENCHMARKS), metavar="BENCHMARK")]
+Limit = Annotated[int | None, typer.Option(help="items per ability at most", min=1, show_default="the benchmark's own")]
+
+
+@app.command("list")
+def names() -> None:
+    """Prints the names of the benchmarks."""
+    for name in BENCHMARKS:
+        print(name)
+
+
+@app.command()
+@command
+def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: RolloutConfig, console: Console) -> None:
+    """Measures a policy on held-out problems; results as JSON on standard output, a table on standard error.
+
+    Items to judge, to compare and to reflect on are made from the bare model's answers, so that every policy of a
+    model is asked the same. --samples is the N of voting and best-of-N.
+
+    sparkcli bench run tiny-math --policy runs/quickstart/policy/000032 --max-tokens 128
+    """
+    if benchmark not in BENCHMARKS:
+        raise UsageError(f"unknown benchmark {benchmark!r}{nearest(benchmark, BENCHMARKS)}")
+    from sparkcli.bench import tiny_math
+    from sparkcli.bench.heldout import held_out
+    from sparkcli.bench.stages import Stages
+    from sparkcli.bench.tables import results_table
+    from sparkcli.engines import open_engine
+    from sparkcli.verifiers.pool import Pool
+
+    templates = Templates.from_tables(read_templates())
+    with closing(open_engine(replace(model, policy=None))) as engine, Pool(VerifyConfig()) as pool:
+        stages = Stages(engine.sample, pool.verify, templates, config, ReflectConfig())
+        items = held_out(tiny_math.standard(), stages, min(limit or tiny_math.ITEMS, tiny_math.ITEMS))
+        engine.load_policy(Path(model.policy) if model.policy else None)
+        results = tiny_math.run(items, stages, limit)
+    print(orjson.dumps({"benchmark": benchmark, "model": model.name, "policy": model.policy, **results}).decode(),
+          flush=True)
+    console.show(results_table({"": results}))
