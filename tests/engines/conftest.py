@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tests.models.tiny import load_tiny, stir, write_model
 
 from sparkcli.models.policy import add_adapter, save
-from tests.models.tiny import load_tiny, stir, write_model
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tests.engines.contract import EngineContract, FaithfulContract
 
 from sparkcli.config import ModelConfig
-from tests.engines.contract import EngineContract, FaithfulContract
 
 
 class TestScripted(EngineContract):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from tests.models.tiny import load_tiny, stir, write_model
 from transformers import AutoModelForCausalLM
 
 from sparkcli.config import ModelConfig
@@ -22,7 +23,6 @@ from sparkcli.models.policy import (
     reference,
     save,
 )
-from tests.models.tiny import load_tiny, stir, write_model
 
 PROMPT = torch.tensor([[1, 2, 3, 4]])
 
@@ -66,6 +66,7 @@ def test_the_same_policy_is_the_same_bytes(model_folder: Path, tmp_path: Path, m
     assert file_bytes(tmp_path / "a") == file_bytes(tmp_path / "b")
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_an_adapter_is_in_pefts_own_layout(model_folder: Path, tmp_path: Path) -> None:
     policy = trained(model_folder, "lora")
     save(policy, tmp_path / "1", {}, None)
@@ -156,7 +157,7 @@ def test_an_adapter_does_not_go_on_top_of_another_policy(model_folder: Path, tmp
         (d / "adapter_model.safetensors").read_bytes()[:-1]), "cut short"),
     (lambda d: (d / "optimizer.safetensors").write_bytes(b"123"), "cut short"),
     (lambda d: (d / "adapter_config.json").write_text("{}"), "does not fit"),
-    (lambda d: shutil.rmtree(d), "no such directory"),
+    (shutil.rmtree, "no such directory"),
 ])
 def test_a_damaged_policy_is_a_usage_error_of_one_line(model_folder: Path, tmp_path: Path, damage, message) -> None:
     directory = tmp_path / "1"
@@ -170,7 +171,7 @@ def test_a_damaged_policy_is_a_usage_error_of_one_line(model_folder: Path, tmp_p
 def test_a_policy_of_another_model_is_refused(model_folder: Path, tmp_path: Path) -> None:
     save(trained(model_folder, "lora"), tmp_path / "1", {}, None)
     other = write_model(tmp_path / "other", seed=1)
-    with pytest.raises(UsageError, match="was trained on model .* is another"):
+    with pytest.raises(UsageError, match=r"was trained on model .* is another"):
         load_tiny(other, policy=tmp_path / "1")
 
 

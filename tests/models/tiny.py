@@ -30,9 +30,10 @@ def byte_tokenizer(*, chat: bool = True) -> PreTrainedTokenizerFast:
 
 
 def write_model(folder: Path, *, seed: int = 0, chat: bool = True, eos_bias: float = 0.0) -> Path:
-    """A random Llama with grouped-query attention in a Hugging Face folder. The larger the weights, the less uniform it is.
+    """A random Llama with grouped-query attention in a Hugging Face folder.
 
-    `eos_bias` scales the row of the end marker in the head: the larger, the sooner completions end.
+    Its weights are large, so that its distributions are far from uniform. `eos_bias` scales the row of the end marker
+    in the head: the larger, the sooner completions end.
     """
     tokenizer = byte_tokenizer(chat=chat)
     config = LlamaConfig(

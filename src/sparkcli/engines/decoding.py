@@ -5,18 +5,14 @@ Axes: P prompts, B rows in flight, R rows the batch began with, T tokens, S cach
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedModel
 
+from sparkcli.engines.cache import RoomyCache
 from sparkcli.engines.draws import draw, uniforms
 from sparkcli.models.prefix import Prefix, expand, logits_of, pad_left, prefill
-
-ROOM = 64
-"""Tokens by which a cache grows at least; between growths a step copies nothing."""
 
 COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of the batch is still running: dropping copies the cache."""
@@ -53,41 +49,6 @@ class Rules:
     stop_ids: Sequence[int]
 
 
-class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer with room at the end, so that a step writes in place instead of copying them all."""
-
-    def __init__(self, keys_BHSD: Tensor, values_BHSD: Tensor) -> None:
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = keys_BHSD.dtype, keys_BHSD.device, True
-        self.length = keys_BHSD.shape[2]
-        self.keys, self.values = _with_room(keys_BHSD, self.length), _with_room(values_BHSD, self.length)
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Appends; returns views of all that is held."""
-        start, self.length = self.length, self.length + key_states.shape[2]
-        if self.length > self.keys.shape[2]:
-            self.keys, self.values = _with_room(self.keys, start), _with_room(self.values, start)
-        self.keys[:, :, start:self.length] = key_states
-        self.values[:, :, start:self.length] = value_states
-        return self.keys[:, :, :self.length], self.values[:, :, :self.length]
-
-    def get_seq_length(self) -> int:
-        """Tokens held, without the room."""
-        return self.length
-
-    def select(self, rows_B: Tensor) -> "RoomyLayer":
-        """The layer with these rows only."""
-        kept = (x[:, :, :self.length].index_select(0, rows_B) for x in (self.keys, self.values))
-        return RoomyLayer(*kept)
-
-
-def _with_room(x_BHSD: Tensor, length: int) -> Tensor:
-    rows, heads, _, dim = x_BHSD.shape
-    roomy = x_BHSD.new_empty(rows, heads, length + max(ROOM, length // 2), dim)
-    roomy[:, :, :length] = x_BHSD[:, :, :length]
-    return roomy
-
-
 @torch.no_grad()
 def decode(network: PreTrainedModel, requests_P: Sequence[Request], rules: Rules) -> list[Decoded]:
     """Completes every row of every request; the rows of the requests one after another."""
@@ -105,7 +66,7 @@ class _Batch:
         device = network.device
         repeats_P = [len(request.keys) for request in requests_P]
         prefix = expand(prefill(network, *pad_left([r.token_ids for r in requests_P], device)), repeats_P)
-        self.cache = _roomy(prefix)
+        self.cache = RoomyCache.of(prefix.cache)
         self.hidden_BD = prefix.last_hidden_BD
         self.positions_B = prefix.lengths_B
         limits = [r.limit for r in requests_P for _ in r.keys]
@@ -158,7 +119,7 @@ class _Batch:
             setattr(self, name, getattr(self, name)[kept_K])
         if self.mask_BS is not None:
             self.mask_BS = self.mask_BS[kept_K]
-        self.cache.layers = [layer.select(kept_K) for layer in self.cache.layers]
+        self.cache = self.cache.select(kept_K)
 
     def _forward(self, tokens_B: Tensor) -> None:
         length = self.cache.get_seq_length() + 1
@@ -174,12 +135,6 @@ class _Batch:
         rows = zip(self.tokens_RT.tolist(), self.logprobs_RT.tolist(), self.lengths_R.tolist(),
                    self.stopped_R.tolist(), strict=True)
         return [Decoded(tokens[:length], logprobs[:length], stopped) for tokens, logprobs, length, stopped in rows]
-
-
-def _roomy(prefix: Prefix) -> DynamicCache:
-    cache = DynamicCache()
-    cache.layers = [RoomyLayer(keys, values) for keys, values, _ in prefix.cache]
-    return cache
 
 
 def _padded_mask(prefix: Prefix, limit: int) -> Tensor | None:

@@ -1,8 +1,9 @@
-"""A sampler without a network: deterministic, instant, torch-free. For dry runs, pipelines in tests, and demonstrations.
+"""A sampler without a network: deterministic, instant, torch-free. For dry runs, tests of pipelines, demonstrations.
 
-It knows the gold answer and is right about six times in ten; otherwise it names a plausible other answer, or none at all.
-What it says depends on (seed, prompt id, sample number, policy) alone. Its tokens are the bytes of its text, so that a
-trainer with any vocabulary of 256 or more can read them; its log-probabilities are drawn, and mean nothing.
+It knows the gold answer and is right about six times in ten; otherwise it names a plausible other answer, or none
+at all. What it says depends on (seed, prompt id, sample number, policy) alone. Its tokens are the bytes of its text,
+so that a trainer with any vocabulary of 256 or more can read them, without an end marker; its log-probabilities are
+drawn, and mean nothing.
 """
 
 import random

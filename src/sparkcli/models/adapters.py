@@ -29,7 +29,8 @@ def attach_new(model: PreTrainedModel, rank: int, alpha: int, seed: int) -> Peft
     with torch.no_grad():
         for name, parameter in sorted(adapted.named_parameters()):
             if ".lora_A." in name:
-                drawn = torch.nn.init.kaiming_uniform_(torch.empty(parameter.shape), a=math.sqrt(5), generator=generator)
+                drawn = torch.empty(parameter.shape)
+                torch.nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
                 parameter.copy_(drawn)
     return adapted
 
@@ -72,7 +73,8 @@ def swap(model: PeftModel, directory: Path) -> None:
                          "is it the adapter of another model?")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            raise UsageError(f"{path}: {name}: expected shape {tuple(expected[name].shape)}, found {tuple(tensor.shape)}")
+            raise UsageError(f"{path}: {name}: expected shape {tuple(expected[name].shape)}, "
+                             f"found {tuple(tensor.shape)}; is it the adapter of another model?")
     set_peft_model_state_dict(model, tensors)
 
 

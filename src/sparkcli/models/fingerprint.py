@@ -23,8 +23,8 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 def model_fingerprint(folder: Path) -> str:
     """Hash of `config.json` and all weights of a Hugging Face folder, 16 hex digits.
 
-    Files above 64 MB are sampled: header, size and 512 evenly spaced blocks, so 15 GB take about a second. A change that
-    touches only bytes between the blocks is not seen; an optimiser step changes (nearly) all of them.
+    Files above 64 MB are sampled: header, size and 512 evenly spaced blocks, so 15 GB take about a second. A change
+    that touches only bytes between the blocks is not seen; an optimiser step changes (nearly) all of them.
 
     Raises:
         UsageError: there are no safetensors weights, or one of the files is cut short.
@@ -73,8 +73,8 @@ def check_policy(directory: Path, base_fingerprint: str | None = None) -> None:
         raise UsageError(f"{state_path}: base: expected name and fingerprint of the model, missing")
     _check_weights(directory)
     if base_fingerprint is not None and base["fingerprint"] != base_fingerprint:
-        raise UsageError(f"policy {directory}: was trained on model {base.get('name')!r} ({base['fingerprint']}), and the "
-                         f"model given is another ({base_fingerprint}); give the one it was trained on with -m")
+        raise UsageError(f"policy {directory}: was trained on model {base.get('name')!r} ({base['fingerprint']}), and "
+                         f"the model given is another ({base_fingerprint}); give the one it was trained on with -m")
 
 
 def _check_weights(directory: Path) -> None:
@@ -94,15 +94,13 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a full model, sorted by name, each checked to be whole.
 
     Raises:
-        UsageError: config.json or the weights are missing, a shard that the index names is missing, or one is cut short.
+        UsageError: config.json, the weights or a shard that the index names are missing, or a file is cut short.
     """
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder}: config.json is missing; expected a Hugging Face model folder")
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
-    else:
-        names = ["model.safetensors"]
+    shards = read_json(index).get("weight_map", {}).values() if index.is_file() else ["model.safetensors"]
+    names = sorted(set(shards))
     for name in names:
         if not (folder / name).is_file():
             raise UsageError(f"{folder}: {name} is missing; only safetensors weights are read, never pickled ones")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.fingerprint import OPTIMIZER_FILE, STATE_FILE
 
@@ -20,8 +22,9 @@ COPIED = (".json", ".jinja", ".txt", ".model", ".py")
 def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
     """A temporary directory beside `directory` to write into; takes its place once everything is on the disk.
 
-    An existing `directory` is replaced only if it is empty or holds `marker`, so that no foreign folder is ever deleted.
-    It is moved aside first and deleted last: a kill between the two renames leaves it as `.NAME.old-…`, never half of it.
+    An existing `directory` is replaced only if it is empty or holds `marker`, so that no foreign folder is ever
+    deleted. It is moved aside first and deleted last: a kill between the two renames leaves it as `.NAME.old-…`, never
+    half of it.
 
     Raises:
         UsageError: `directory` exists and is something else.
@@ -36,8 +39,9 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
         for path in [*sorted(temporary.rglob("*")), temporary]:
             _fsync(path)
         _replace(temporary, directory, directory.parent / f".{directory.name}.old-{tag}")
-    except OSError as error:
-        raise SparkError(f"{directory}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SparkError(f"{directory}: cannot be written ({reason}); nothing was changed") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

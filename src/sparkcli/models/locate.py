@@ -11,7 +11,7 @@ BUILTIN = {"tiny-math": Path("builtin", "tiny_math", "checkpoint")}
 """Models in the package: `builtin:NAME` and the folder, relative to the package."""
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py"]
-"""What is downloaded of a hub model: weights that need no unpickling, configuration, tokenizer, code (only run if asked)."""
+"""What is downloaded of a hub model: weights that need no unpickling, settings, tokenizer, code (run only if asked)."""
 
 
 def model_folder(name: str) -> Path:
@@ -25,7 +25,8 @@ def model_folder(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UsageError(f"model {name!r}: no config.json in this folder; give a Hugging Face model folder{_hint(path)}")
+            raise UsageError(f"model {name!r}: no config.json in this folder; "
+                             f"give a Hugging Face model folder{_hint(path)}")
         return path
     if path.exists():
         raise UsageError(f"model {name!r}: is a file; give the folder that holds config.json and the weights")

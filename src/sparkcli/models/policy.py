@@ -100,7 +100,7 @@ def load(config: ModelConfig) -> Policy:
 
 
 def load_into(policy: Policy, directory: Path | None) -> None:
-    """Makes `policy` the one in `directory` (None: the bare model), in place. Nothing is read if it is that one already.
+    """Makes `policy` the one in `directory` (None: the bare model), in place; does nothing if it is that one already.
 
     An adapter of the same configuration is swapped in place, so an optimiser's parameters stay the same objects.
 
@@ -155,11 +155,37 @@ def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: M
         if optimizer is not None:
             save_file({name: t.detach().to("cpu").contiguous() for name, t in optimizer.items()},
                       folder / OPTIMIZER_FILE, metadata={"format": "pt"})
-        write_json(folder / STATE_FILE, {
-            **state, "base": {"name": policy.name, "fingerprint": policy.base_fingerprint}, "parent": policy.fingerprint})
+        base = {"name": policy.name, "fingerprint": policy.base_fingerprint}
+        write_json(folder / STATE_FILE, {**state, "base": base, "parent": policy.fingerprint})
     policy.fingerprint, policy.directory, policy.changed = policy_fingerprint(directory), directory, False
     if not policy.has_adapter:
         policy.weights = policy.fingerprint
+
+
+def export(directory: Path, out: Path, dtype: str = "auto") -> None:
+    """Writes the policy in `directory` as a plain Hugging Face folder: adapter merged, tokenizer and settings along.
+
+    The base is found by the name that the policy recorded. An adapter is merged in float32 and rounded once, to
+    `dtype` (a torch dtype's name; `auto`: the base checkpoint's own). An existing `out` is replaced only if it is a
+    model folder.
+
+    Raises:
+        UsageError: the policy or its base cannot be loaded, or `out` holds something else.
+        SparkError: the disk is full or read-only.
+    """
+    check_policy(directory)
+    base = read_state(directory)["base"]["name"]
+    policy = load(ModelConfig(name=base, policy=str(directory), dtype="float32", device="cpu"))
+    stored = transformers.AutoConfig.from_pretrained(policy.base_folder).dtype or torch.float32
+    network: Any = policy.network
+    if policy.has_adapter:
+        from sparkcli.models import adapters
+
+        network = adapters.merged(policy.model)
+    network.to(stored if dtype == "auto" else getattr(torch, dtype))
+    with whole_directory(out, "config.json") as folder:
+        network.save_pretrained(folder)
+        copy_companions(policy.base_folder, folder)
 
 
 def read_state(directory: Path) -> dict[str, Any]:
@@ -238,7 +264,8 @@ def _tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase:
             folder, trust_remote_code=config.trust_remote_code)
         return tokenizer
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UsageError(f"{folder}: no tokenizer that transformers can load: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{folder}: no tokenizer that transformers can load: {reason}") from error
 
 
 def _processor(folder: Path, config: ModelConfig, model: PreTrainedModel) -> Any | None:

@@ -1,9 +1,9 @@
 """A group's prompt, computed once.
 
-The N samples of a prompt share it. The prompt runs through the network once (`prefill`, left-padded); its keys and values
-are repeated to the rows of the samples (`expand`); completions run on top, right-padded, with explicit positions and mask.
-The first token's distribution comes from the prompt's last hidden state. Sampling and training both do it, training with
-gradients into the prompt: the result is that of the plain forward pass over each whole sequence.
+The N samples of a prompt share it. The prompt runs through the network once (`prefill`, left-padded); its keys and
+values are repeated to the rows of the samples (`expand`); completions run on top, right-padded, with explicit positions
+and mask. The first token's distribution comes from the prompt's last hidden state. Sampling and training both do it,
+training with gradients into the prompt: the result is that of the plain forward pass over each whole sequence.
 
 Axes: P prompts, B rows (samples), T tokens, S tokens before and including T, D hidden, V vocabulary, K packed tokens.
 Limits: attention caches only (no sliding windows shorter than the sequence, no recurrent state); text positions.
@@ -81,11 +81,10 @@ def new_cache(network: PreTrainedModel) -> DynamicCache:
         UsageError: the architecture needs another kind of cache.
     """
     cache = DynamicCache(config=network.config)
-    window = getattr(network.config.get_text_config(), "sliding_window", None)
     kinds = {type(layer).__name__ for layer in cache.layers if type(layer) is not DynamicLayer}
     if kinds:
-        raise UsageError(f"{network.config.model_type}: keeps {', '.join(sorted(kinds))} (window {window}); only models with "
-                         "full attention in every layer can share a prompt among its samples")
+        raise UsageError(f"{network.config.model_type}: caches by {', '.join(sorted(kinds))}; only models with full "
+                         "attention in every layer can share a prompt among its samples; try another model")
     return cache
 
 
@@ -125,7 +124,7 @@ def completion_logprobs(
         temperature: above 0; one for all rows, or a tensor `[B]`.
 
     Returns:
-        `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; rows are the groups one after another.
+        `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; the groups' rows in order.
     """
     network = network_of(model)
     prefix = prefill(model, *pad_left(prompts_P, network.device))
