@@ -29,10 +29,10 @@ bench: .venv/.ready-test
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
 
-.venv/.ready: pyproject.toml scripts/setup.sh
-	scripts/setup.sh
+.venv/.ready: pyproject.toml .ci/setup.sh
+	.ci/setup.sh
 	touch $@
 
-.venv/.ready-test: pyproject.toml scripts/setup.sh
-	scripts/setup.sh test
+.venv/.ready-test: pyproject.toml .ci/setup.sh
+	.ci/setup.sh test
 	touch $@ .venv/.ready

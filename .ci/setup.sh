@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs sparkcli, editable, into the virtual environment .venv of this checkout. Safe to run again.
-# Usage: scripts/setup.sh [EXTRAS]        e.g. scripts/setup.sh test
+# Usage: .ci/setup.sh [EXTRAS]        e.g. .ci/setup.sh test
 #
 # PYTHON=python3.12   interpreter of a new environment
 # TORCH=2.13.0        version of the CPU build
