@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -155,13 +154,6 @@ def test_methods_that_do_not_fit_the_policy_are_refused(fresh: Fresh, phase: Pha
         Trainer(fresh(tmp_path / "lora"), CONFIG)
     with pytest.raises(UsageError, match="full weights of its own"):
         Trainer(fresh(tmp_path / "full"), dataclasses.replace(CONFIG, method="lora"))
-
-
-def test_gradient_checkpointing_says_that_prompts_are_not_shared(fresh: Fresh,
-                                                                 caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        Trainer(fresh(), dataclasses.replace(CONFIG, gradient_checkpointing=True))
-    assert "each sample's prompt is computed apart" in caplog.text
 
 
 @pytest.mark.parametrize(("method", "lr"), [("full", 3e-3), ("lora", 2e-2)])

@@ -1,4 +1,4 @@
-"""Log-probabilities of a micro-batch's completions: prompts computed once, or whole sequences where that cannot be."""
+"""Log-probabilities of a micro-batch's completions, by the fastest of three passes that give the same numbers."""
 
 import contextlib
 import logging
@@ -11,13 +11,19 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sparkcli.errors import UsageError
-from sparkcli.models.prefix import completion_logprobs, naive_logprobs, new_cache
+from sparkcli.models.prefix import completion_logprobs, naive_logprobs
 from sparkcli.training.batches import MicroBatch
+from sparkcli.training.packed import packed_logprobs, packing, packs
 
 log = logging.getLogger(__name__)
 
 Forward = Callable[[Any, MicroBatch], tuple[Tensor, Tensor]]
 """`(model, batch) -> (logprobs_BT, mask_BT)`, at each sample's own temperature."""
+
+
+def packed(model: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    """Each part's prompt goes through the network once, and no padding does."""
+    return packed_logprobs(model, *rows(batch), temperatures(batch))
 
 
 def shared(model: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
@@ -42,16 +48,23 @@ def temperatures(batch: MicroBatch) -> float | Tensor:
 
 
 def choose(network: PreTrainedModel, checkpointing: bool) -> Forward:
-    """The shared pass where the network and the settings allow it; says on the log where they do not."""
-    if checkpointing:
-        log.warning("gradient checkpointing keeps no keys and values: each sample's prompt is computed apart")
-        return unshared
+    """The fastest pass that the network and the settings allow; says on the log where prompts are not shared."""
     try:
-        new_cache(network)
+        if packs(network):
+            return packed
     except UsageError as error:
         log.warning("%s; each sample's prompt is computed apart", error)
         return unshared
+    if checkpointing:
+        log.warning("%s: gradient checkpointing leaves no keys and values; each sample's prompt is computed apart",
+                    network.config.model_type)
+        return unshared
     return shared
+
+
+def running(network: PreTrainedModel, forward: Forward) -> contextlib.AbstractContextManager[None]:
+    """What the network must be in for `forward` and its backward pass."""
+    return packing(network) if forward is packed else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

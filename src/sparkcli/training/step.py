@@ -20,9 +20,10 @@ from torch.nn import Embedding, Parameter
 from sparkcli.config import TrainConfig
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.policy import Policy, add_adapter, read_optimizer, read_state, reference, save
+from sparkcli.models.prefix import network_of
 from sparkcli.records import Scored
 from sparkcli.training.batches import MicroBatch, deal, micro_batches
-from sparkcli.training.forward import choose, recomputing
+from sparkcli.training.forward import choose, recomputing, running
 from sparkcli.training.losses import Loss, grpo_loss
 from sparkcli.training.metrics import Stopwatch, mean_values, sizes, summary
 from sparkcli.training.optimizer import adamw, learning_rate, optimizer_tensors, restore_optimizer
@@ -70,7 +71,8 @@ class Trainer:
         with watch("read"):
             phase = read_phase(scored, vocabulary(self.policy), self.policy.fingerprint)
             minibatches = self._deal(phase)
-        with recomputing(self.policy.network, self.config.gradient_checkpointing):
+        network = self.policy.network
+        with running(network, self.forward), recomputing(network, self.config.gradient_checkpointing):
             with watch("reference"):
                 references = self._reference(minibatches)
             with watch("update"):
@@ -103,7 +105,7 @@ class Trainer:
     def _reference(self, minibatches: Sequence[MiniBatch]) -> list[References]:
         if not minibatches or not self.config.kl:
             return [[None] * len(batches) for batches in minibatches]
-        with reference(self.policy) as model, torch.no_grad():
+        with reference(self.policy) as model, running(network_of(model), self.forward), torch.no_grad():
             return [[self.forward(model, batch)[0] for batch in batches] for batches in minibatches]
 
     def _update(self, batches: MiniBatch, references: References) -> dict[str, float]:
