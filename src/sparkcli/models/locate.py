@@ -37,7 +37,8 @@ def model_folder(name: str) -> Path:
 
 def _builtin_folder(name: str) -> Path:
     if name not in BUILTIN:
-        raise UsageError(f"model 'builtin:{name}': unknown{nearest(name, BUILTIN)}")
+        known = [f"builtin:{each}" for each in BUILTIN]
+        raise UsageError(f"model 'builtin:{name}': unknown{nearest(f'builtin:{name}', known)}")
     folder = Path(sparkcli.__file__).parent / BUILTIN[name]
     if not (folder / "config.json").is_file():
         raise UsageError(f"model 'builtin:{name}': its checkpoint is missing from this installation ({folder}); "
@@ -46,7 +47,7 @@ def _builtin_folder(name: str) -> Path:
 
 
 def _hub_folder(name: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
@@ -58,7 +59,8 @@ def _hub_folder(name: str) -> Path:
         raise UsageError(f"model {name!r}: neither a folder here nor a model on the hub{_similar(Path(name))}; "
                          "check the spelling, or run `hf auth login` for a private one") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        network = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else network
         raise UsageError(f"model {name!r}: not a folder here, not in the hub cache, and the hub cannot be reached "
                          f"({reason[:120]}); try builtin:tiny-math or a local folder{_similar(Path(name))}") from None
 

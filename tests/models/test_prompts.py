@@ -1,0 +1,84 @@
+"""What the network reads of a prompt."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.models.tiny import load_tiny, write_model
+
+from sparkcli.errors import InputError
+from sparkcli.models.policy import Policy
+from sparkcli.models.prompts import context_length, encode, stop_ids
+from sparkcli.records import Prompt
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}]
+
+
+@pytest.fixture(scope="module")
+def policy(model_folder: Path) -> Policy:
+    return load_tiny(model_folder)
+
+
+def read(prompt: Prompt, policy: Policy) -> str:
+    return policy.tokenizer.decode(encode(prompt, policy).token_ids)
+
+
+def test_a_string_is_one_user_message(policy: Policy) -> None:
+    expected = "<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n"
+    assert read(Prompt(id="x", prompt="2 + 2?"), policy) == expected
+
+
+def test_ids_are_those_of_the_tokenizers_own_template(policy: Policy) -> None:
+    expected = policy.tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True)["input_ids"]
+    assert encode(Prompt(id="x", prompt=MESSAGES), policy).token_ids == expected
+
+
+def test_text_parts_are_their_text(policy: Policy) -> None:
+    parts = [{"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]}]
+    assert read(Prompt(id="x", prompt=parts), policy) == read(Prompt(id="x", prompt="2 + 2?"), policy)
+
+
+def test_without_a_template_the_plain_text_is_read(tmp_path: Path) -> None:
+    plain = load_tiny(write_model(tmp_path / "plain", chat=False))
+    assert read(Prompt(id="x", prompt="2 + 2 = "), plain) == "2 + 2 = "
+    assert read(Prompt(id="x", prompt=MESSAGES), plain) == "Be brief.\n\n2 + 2?"
+
+
+@pytest.mark.parametrize(("prompt", "limit", "message"), [
+    (Prompt(id="x", prompt="1" * 50), 20, "'x': .* more than max_prompt_tokens"),
+    (Prompt(id="x", prompt="1" * 600), None, "'x': .* context of 512"),
+    (Prompt(id="x", prompt="What is it?", images=("a.png",)), None, r"'x': has images, and .* reads text only"),
+    (Prompt(id="x", prompt=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}]), None,
+     "'x': has images"),
+])
+def test_what_cannot_be_read_is_named(policy: Policy, prompt: Prompt, limit: int | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        encode(prompt, policy, limit)
+
+
+def test_an_empty_prompt_without_a_template_is_named(tmp_path: Path) -> None:
+    plain = load_tiny(write_model(tmp_path / "plain", chat=False))
+    with pytest.raises(InputError, match="'x': is empty"):
+        encode(Prompt(id="x", prompt=""), plain)
+
+
+def test_a_template_that_refuses_is_the_prompts_error(policy: Policy) -> None:
+    template = policy.tokenizer.chat_template
+    policy.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    try:
+        with pytest.raises(InputError, match=r"'x': .*no system role"):
+            encode(Prompt(id="x", prompt=MESSAGES), policy)
+    finally:
+        policy.tokenizer.chat_template = template
+
+
+def test_every_end_marker_stops(policy: Policy) -> None:
+    end, chat_end = (policy.tokenizer.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<|im_end|>"))
+    assert stop_ids(policy) == [chat_end]
+    policy.network.generation_config.eos_token_id = [end]
+    assert stop_ids(replace(policy)) == sorted([end, chat_end])
+    policy.network.generation_config.eos_token_id = chat_end
+
+
+def test_the_context_is_the_models(policy: Policy) -> None:
+    assert context_length(policy) == 512
