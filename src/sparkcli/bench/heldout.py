@@ -16,8 +16,8 @@ from sparkcli.records import Prompt, Scored
 
 SAMPLES = 4
 """Answers sampled per problem to make items from."""
-CHUNK = 256
-"""Problems sampled at a time, until there are items enough of every kind."""
+PROBLEMS_PER_ITEM = 16
+"""Problems are sampled until there are items enough, but at most this many times as many as items are wanted."""
 
 
 @dataclass
@@ -35,11 +35,16 @@ class HeldOut:
 
 
 def held_out(problems: Iterable[Prompt], stages: Stages, limit: int) -> HeldOut:
-    """At most `limit` items of each kind; fewer where the problems, or the base's mixed answers to them, run out."""
+    """At most `limit` items of each kind; fewer where the problems run out, or where a base that is (nearly) always
+    right or always wrong gives no mixed answers to `PROBLEMS_PER_ITEM * limit` of them.
+
+    Problems are sampled a batch at a time; the items do not depend on its size.
+    """
     items = HeldOut()
-    source = iter(problems)
+    source = itertools.islice(problems, PROBLEMS_PER_ITEM * limit)
+    size = max(1, stages.sampling.batch_size // SAMPLES)
     while any(len(found) < limit for found in vars(items).values()):
-        chunk = list(itertools.islice(source, CHUNK))
+        chunk = list(itertools.islice(source, size))
         if not chunk:
             break
         items.solve += chunk[: limit - len(items.solve)]
