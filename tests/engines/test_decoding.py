@@ -9,6 +9,7 @@ from tests.models.tiny import load_tiny
 from sparkcli.engines import cache
 from sparkcli.engines.decoding import Request, Rules, decode
 from sparkcli.engines.draws import stream_key
+from sparkcli.errors import SparkError
 from sparkcli.models.policy import Policy
 from sparkcli.models.prefix import naive_logprobs
 
@@ -58,6 +59,15 @@ def test_greedy_is_what_generate_says(policy: Policy) -> None:
     generated = policy.network.generate(input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, 4),
                                         max_new_tokens=30, do_sample=False)
     assert generated[0, 4:].tolist() == row.token_ids
+
+
+def test_a_network_that_computes_no_numbers_is_said_so(model_folder: Path) -> None:
+    broken = load_tiny(model_folder)
+    with torch.no_grad():
+        broken.network.get_output_embeddings().weight[7] = torch.nan
+    for temperature in (0.0, 1.0):
+        with pytest.raises(SparkError, match="not finite"):
+            decode(broken.network, [request([1, 2], 2, 3)], Rules(temperature, 0, 1.0, [258]))
 
 
 def test_adding_room_keeps_what_is_held() -> None:

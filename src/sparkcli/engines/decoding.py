@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from sparkcli.engines.cache import RoomyCache
 from sparkcli.engines.draws import draw, uniforms
+from sparkcli.errors import SparkError
 from sparkcli.models.prefix import Prefix, expand, logits_of, pad_left, prefill
 
 COMPACT_BELOW = 0.75
@@ -131,7 +132,14 @@ class _Batch:
         self.hidden_BD = output.last_hidden_state[:, -1]
 
     def results(self) -> list[Decoded]:
-        """What each row emitted, in the order of the requests."""
+        """What each row emitted, in the order of the requests.
+
+        Raises:
+            SparkError: the network computed something that is no number.
+        """
+        if not bool(self.logprobs_RT.isfinite().all()):
+            raise SparkError("the model's logits are not finite, so nothing can be sampled; its weights may be broken, "
+                             "or float16 overflows: try --dtype bfloat16 or float32, or an earlier policy")
         rows = zip(self.tokens_RT.tolist(), self.logprobs_RT.tolist(), self.lengths_R.tolist(),
                    self.stopped_R.tolist(), strict=True)
         return [Decoded(tokens[:length], logprobs[:length], stopped) for tokens, logprobs, length, stopped in rows]

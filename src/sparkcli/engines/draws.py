@@ -51,6 +51,7 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_k: int, 
     cdf_BV = (scaled_BV - norm_B[:, None]).exp_().cumsum(1)
     target_B = uniforms_B * cdf_BV[:, -1]
     tokens_B = torch.searchsorted(cdf_BV, target_B[:, None], right=True)[:, 0]
+    tokens_B = tokens_B.clamp(max=logits_BV.shape[1] - 1)  # NaN logits point past the end; their log-prob stays NaN
     return tokens_B, _gather(scaled_BV, tokens_B) - norm_B
 
 

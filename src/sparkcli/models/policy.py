@@ -5,6 +5,7 @@ given the trainer's policy shares its memory.
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from sparkcli.models.fingerprint import (
 from sparkcli.models.folders import copy_companions, whole_directory, write_json
 from sparkcli.models.locate import model_folder
 
+log = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()  # people are told about progress by the commands alone
 
 
@@ -271,7 +273,12 @@ def _tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase:
 def _processor(folder: Path, config: ModelConfig, model: PreTrainedModel) -> Any | None:
     if type(model.config) not in transformers.AutoModelForImageTextToText._model_mapping:
         return None
-    return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    try:
+        return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        log.warning("%s: its image processor cannot be loaded, so it reads text only: %s", folder,
+                    " ".join(str(error).split())[:200])
+        return None
 
 
 def _device(name: str) -> torch.device:
