@@ -221,6 +221,15 @@ def test_a_full_disk_leaves_the_old_policy_and_no_rubbish(
     assert [p.name for p in tmp_path.iterdir()] == ["1"]
 
 
+def test_the_base_may_be_named_in_another_way(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(trained(model_folder, "lora"), tmp_path / "1", {}, None)
+    monkeypatch.chdir(model_folder.parent)
+    again = load_tiny(Path(model_folder.name), policy=tmp_path / "1")
+    torch.testing.assert_close(logits(again), logits(trained(model_folder, "lora")), rtol=0, atol=0)
+
+
 def test_the_adapter_names_its_base(model_folder: Path, tmp_path: Path) -> None:
     save(trained(model_folder, "lora"), tmp_path / "1", {}, None)
     config = json.loads((tmp_path / "1" / "adapter_config.json").read_bytes())

@@ -44,6 +44,7 @@ def attach_saved(model: PreTrainedModel, directory: Path) -> PeftModel:
     try:
         config = PeftConfig.from_pretrained(str(directory))
         config.inference_mode = False
+        config.base_model_name_or_path = None  # the fingerprint says whose it is; names differ, and PEFT would warn
         adapted = _attach(model, config)
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{directory / 'adapter_config.json'}: does not fit this model: {_one_line(error)}") from None

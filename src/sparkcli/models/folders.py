@@ -30,7 +30,7 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
         UsageError: `directory` exists and is something else.
         SparkError: the disk is full, or does not let us write.
     """
-    _check_replaceable(directory, marker)
+    check_replaceable(directory, marker)
     tag = secrets.token_hex(4)
     temporary = directory.parent / f".{directory.name}.tmp-{tag}"
     try:
@@ -60,7 +60,12 @@ def _replace(temporary: Path, directory: Path, aside: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _check_replaceable(directory: Path, marker: str) -> None:
+def check_replaceable(directory: Path, marker: str) -> None:
+    """Returns where `whole_directory` may write; for those who want to know before hours of work.
+
+    Raises:
+        UsageError: `directory` exists and is something else.
+    """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory}: is a file; give a directory to write")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / marker).exists():
