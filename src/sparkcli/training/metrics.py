@@ -52,7 +52,8 @@ def summary(updates: Sequence[dict[str, float]]) -> dict[str, float | int | None
 
 
 def sizes(minibatches: Sequence[Sequence[MicroBatch]]) -> dict[str, float | int | None]:
-    """What the forward passes had to compute. `padding_share` is the part of it that is padding."""
+    """What the forward passes were given. `padding_share` is the share of padding in their rectangles of prompts and
+    of completions; a packed pass spends it in attention alone."""
     batches = [batch for minibatch in minibatches for batch in minibatch]
     tokens, padded = sum(batch.tokens for batch in batches), sum(batch.padded for batch in batches)
     return {"samples": sum(len(batch.samples) for batch in batches), "tokens": tokens, "micro_batches": len(batches),

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from sparkcli.models.prefix import completion_logprobs, logits_of, network_of, pad_right
+from sparkcli.models.prefix import completion_logprobs, logits_of, network_of, new_cache, pad_right
 
 NAME = "sparkcli_packed"
 PROBE = (((1, 2, 3), (4,)), (((5, 6), (7,)), ((8, 9, 1),)))
@@ -131,6 +131,7 @@ def packs(network: PreTrainedModel) -> bool:
     Raises:
         UsageError: the network cannot share prompts at all.
     """
+    new_cache(network)
     config = network.config.get_text_config()
     if not network._supports_attention_backend or getattr(config, "attn_logit_softcapping", None):
         return False
