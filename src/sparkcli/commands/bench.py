@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.options import STYLE, command
+from sparkcli.commands.options import STYLE, add, command
 from sparkcli.config import ModelConfig, ReflectConfig, RolloutConfig, VerifyConfig
 from sparkcli.errors import UsageError, nearest
 from sparkcli.files.templates import read_templates
@@ -17,26 +17,25 @@ from sparkcli.method.templates import Templates
 
 BENCHMARKS = ("tiny-math",)
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, **STYLE)
-
 Name = Annotated[str, typer.Argument(help="|".join(BENCHMARKS), metavar="BENCHMARK")]
-Limit = Annotated[int | None, typer.Option(help="items per ability at most", min=1, show_default="the benchmark's own")]
+Limit = Annotated[int | None, typer.Option(help="items per ability at most; unset: the benchmark's own", min=1,
+                                           show_default=False)]
 
 
-@app.command("list")
+@command
 def names() -> None:
-    """Prints the names of the benchmarks."""
-    for name in BENCHMARKS:
-        print(name)
+    """One a line.
+
+    sparkcli bench list
+    """
+    print(*BENCHMARKS, sep="\n")
 
 
-@app.command()
 @command
 def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: RolloutConfig, console: Console) -> None:
-    """Measures a policy on held-out problems; results as JSON on standard output, a table on standard error.
-
-    Items to judge, to compare and to reflect on are made from the bare model's answers, so that every policy of a
-    model is asked the same. --samples is the N of voting and best-of-N.
+    """Results go to standard output as JSON, and to standard error as a table. Items to judge, to compare and to
+    reflect on are made from the bare model's answers, so that every policy of a model is asked the same. --samples is
+    the N of voting and best-of-N.
 
     sparkcli bench run tiny-math --policy runs/quickstart/policy/000032 --max-tokens 128
     """
@@ -58,3 +57,8 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
     print(orjson.dumps({"benchmark": benchmark, "model": model.name, "policy": model.policy, **results}).decode(),
           flush=True)
     console.show(results_table({"": results}))
+
+
+app = typer.Typer(add_completion=False, help="Measures a policy on benchmarks.", **STYLE)
+add(app, "list", "Prints the names of the benchmarks.", names)
+add(app, "run", "Measures a policy on held-out problems.", run)

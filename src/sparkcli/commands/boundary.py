@@ -18,33 +18,43 @@ INTERRUPTED = 130
 @contextlib.contextmanager
 def guarded(*, verbose: bool) -> Iterator[None]:
     """Runs a command's body: one line for an error, silence for a closed pipe, 130 for an interruption."""
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
+        sys.stdout.flush()  # here a full disk or a closed pipe still has somebody to tell it
     except SparkError as error:
-        raise _ended(str(error), error.exit_code, verbose) from None
-    except KeyboardInterrupt:
-        raise _ended("interrupted", INTERRUPTED, verbose) from None
+        raise _ended(error, str(error), error.exit_code, verbose) from None
+    except KeyboardInterrupt as error:
+        raise _ended(error, "interrupted", INTERRUPTED, verbose) from None
     except BrokenPipeError:
         _silence_stdout()
         raise typer.Exit(0) from None  # who reads had enough: not an error
     except (OSError, MemoryError) as error:
         _silence_stdout()
-        raise _ended(_line(error), SparkError.exit_code, verbose) from None
+        raise _ended(error, _line(error), SparkError.exit_code, verbose) from None
     except Exception as error:  # noqa: BLE001 - the last resort: a defect of ours, still told in one line
-        raise _ended(f"{type(error).__name__}: {_line(error)} (a defect; -v shows where)", 1, verbose) from None
+        told = f"{type(error).__name__}: {_line(error)} (a defect of sparkcli; -v shows where)"
+        raise _ended(error, told, SparkError.exit_code, verbose) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _ended(message: str, code: int, verbose: bool) -> typer.Exit:
+def tell(message: str) -> None:
+    """One line on standard error, whatever breaks the message holds."""
+    print(f"sparkcli: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+def _ended(error: BaseException, message: str, code: int, verbose: bool) -> typer.Exit:
+    """The end of the program. Notes of the error (where a partial output was kept) join its message."""
     if verbose:
         traceback.print_exc()
-    print(f"sparkcli: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    tell("; ".join([message, *getattr(error, "__notes__", ())]))
     return typer.Exit(code)
 
 
 def _line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'output'}: {error.strerror}"
+        return f"{error.filename or 'standard output'}: {error.strerror}"
     return str(error) or type(error).__name__
 
 
@@ -54,5 +64,5 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt

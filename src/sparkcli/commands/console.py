@@ -27,6 +27,10 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
+    def warn(self, text: str) -> None:
+        """A warning, unless `-q`."""
+        self.say(f"sparkcli: warning: {text}")
+
     def show(self, renderable: Any) -> None:
         """A rich table or panel, unless `-q`."""
         if not self.quiet:
@@ -35,9 +39,12 @@ class Console:
             Rich(stderr=True).print(renderable)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A function that adds to a count: a bar on a terminal, else a line now and then."""
-        if self.terminal:
+    def progress(self, what: str, total: int | None = None, *, records: str) -> Iterator[Callable[[int], None]]:
+        """A function that adds to a count: a bar on a terminal, else a line now and then.
+
+        `records` is where the records go, as `-o` names it: on a terminal they would break the bar.
+        """
+        if self.terminal and not (records == "-" and sys.stdout.isatty()):
             with _bar(what, total) as advance:
                 yield advance
             return

@@ -18,11 +18,12 @@ OPTIONAL = ("vllm",)
 def doctor() -> None:
     """Also which engine and device `auto` would choose."""
     from rich.console import Console as Rich
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
     for name, value in _facts():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     Rich(width=None if sys.stdout.isatty() else 120).print(table)
 
 
@@ -61,7 +62,7 @@ def _device() -> str:
         cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         return "; ".join(f"cuda:{i} {c.name}, {c.total_memory / 2**30:.0f} GiB" for i, c in enumerate(cards))
     found = torch.accelerator.current_accelerator(check_available=True)
-    return str(found) if found else f"cpu, {torch.get_num_threads()} threads"
+    return str(found) if found else f"cpu, {torch.get_num_threads()} thread(s)"
 
 
 def _builtin() -> bool:

@@ -8,7 +8,7 @@ from sparkcli.commands.console import Console
 from sparkcli.commands.options import command
 
 Policy = Annotated[str, typer.Argument(help="policy directory written by train-step or loop", metavar="POLICY")]
-Folder = Annotated[str, typer.Option("-o", "--out", help="folder to write")]
+Folder = Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="folder to write", show_default=False)]
 Dtype = Annotated[Literal["auto", "float32", "bfloat16", "float16"],
                   typer.Option(help="of the weights written; auto: as trained")]
 
@@ -21,7 +21,9 @@ def export(policy: Policy, *, out: Folder, dtype: Dtype = "auto", console: Conso
     """
     from pathlib import Path
 
+    from sparkcli.models.folders import check_replaceable
     from sparkcli.models.policy import export as write_folder
 
+    check_replaceable(Path(out), "config.json")
     write_folder(Path(policy), Path(out), dtype)
     console.say(f"wrote {out}")

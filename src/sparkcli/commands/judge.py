@@ -1,11 +1,13 @@
 """`judge`: rollouts in, the model's own judgements out. Streams, a few hundred verdicts at a time."""
 
 from contextlib import closing
+from functools import partial
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.options import Out, Records, Resume, command
+from sparkcli.commands.inputs import Inputs
+from sparkcli.commands.options import Out, Resume, Rollouts, command
 from sparkcli.config import JudgeConfig, ModelConfig
-from sparkcli.files.jsonl import Output, read
+from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
 from sparkcli.method.judging import judge as judged
 from sparkcli.method.templates import Templates
@@ -13,9 +15,10 @@ from sparkcli.records import Rollout, groups
 
 
 @command
-def judge(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig, config: JudgeConfig,
+def judge(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig, config: JudgeConfig,
           console: Console) -> None:
-    """Is each answer right, or which of a prompt's answers is better? A reply without a readable verdict is `no_verdict`, never "wrong".
+    """Is each answer right, or which of a prompt's answers is better? A reply without a readable
+    verdict is `no_verdict`, never "wrong".
 
     sparkcli rollout prompts.jsonl -n 8 | sparkcli judge --votes 3 | jq .judgement.score
     """
@@ -23,12 +26,14 @@ def judge(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, mo
 
     templates = Templates.from_tables(read_templates(config.templates))
     without = total = 0
+    records = Inputs(rollouts, Rollout)
     with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
-          console.progress("judge") as advance):
-        todo = groups(sink.skip_done(read(rollouts, Rollout)))
-        for record in judged(todo, lambda p: engine.sample(p, config.drawing(1)), config, templates, config.seed):
+          console.progress("judge", records=out) as advance):
+        todo = groups(sink.skip_done(records))
+        for record in judged(todo, partial(engine.sample, config=config.drawing(1)), config, templates, config.seed):
             sink.write(record)
             advance(1)
             total += 1
             without += record.judgement.status == "no_verdict"
+        records.check()
     console.say(f"judged {total} answers; without a verdict: {without}")

@@ -4,15 +4,16 @@ Only the command that is asked for is imported, and the list of commands needs n
 """
 
 import importlib
-import inspect
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sparkcli import __version__
-from sparkcli.commands.options import HELP_FLAGS, STYLE
+from sparkcli.commands.boundary import INTERRUPTED, tell
+from sparkcli.commands.options import STYLE, add
+from sparkcli.errors import UsageError, nearest
 
 COMMANDS = {
     "prepare": "Turns rows of a data set into prompts.",
@@ -33,14 +34,36 @@ COMMANDS = {
 HELP = ("Post-train language models with SPARK: rollouts are verified, trained on, recycled into judge and reflection "
         "prompts, and trained on again. Every stage is a filter over JSON Lines.")
 
+WrongUsage: Any = typer.BadParameter.__base__
+"""What typer raises for flags and arguments that it cannot read; it exports only this kind of it."""
+
 
 def main() -> None:
     """Entry point of the `sparkcli` script."""
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if asked in COMMANDS and "_SPARKCLI_COMPLETE" not in os.environ:
-        alone(asked)(args=sys.argv[2:], prog_name=f"sparkcli {asked}")
-    else:
-        whole(listed_only=asked in HELP_FLAGS)(prog_name="sparkcli")
+    try:
+        if "_SPARKCLI_COMPLETE" in os.environ:
+            status = whole()(prog_name="sparkcli")
+        elif asked.startswith("-"):
+            status = run(whole(listed_only=True), "sparkcli", [asked, *sys.argv[2:]])
+        elif asked in COMMANDS:
+            status = run(alone(asked), f"sparkcli {asked}", sys.argv[2:])
+        else:
+            tell(f"no command {asked!r}{nearest(asked, COMMANDS)}")
+            status = UsageError.exit_code
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def run(app: typer.Typer, program: str, arguments: list[str]) -> int:
+    """The exit code of a program; a wrong flag or argument is told in one line."""
+    try:
+        return app(args=arguments, prog_name=program, standalone_mode=False) or 0
+    except WrongUsage as error:
+        context = error.ctx.command_path if error.ctx else program
+        tell(f"{error.format_message().rstrip('.')}; see {context} --help")
+        return UsageError.exit_code
 
 
 def alone(name: str) -> typer.Typer:
@@ -56,7 +79,7 @@ def alone(name: str) -> typer.Typer:
 
 def whole(*, listed_only: bool = False) -> typer.Typer:
     """All commands; `listed_only`: as names and summaries, without importing them."""
-    app = typer.Typer(help=HELP, no_args_is_help=True, **STYLE)
+    app = typer.Typer(help=HELP, **STYLE)
     app.callback()(_root)
     for name, summary in COMMANDS.items():
         if listed_only:
@@ -70,9 +93,7 @@ def whole(*, listed_only: bool = False) -> typer.Typer:
 
 def _add(app: typer.Typer, name: str) -> None:
     word = name.replace("-", "_")
-    function = getattr(importlib.import_module(f"sparkcli.commands.{word}"), word)
-    details = inspect.cleandoc(function.__doc__ or "").replace("\nsparkcli ", "\n\b\n    sparkcli ")  # \b: not rewrapped
-    app.command(name, help=f"{COMMANDS[name]}\n\n{details}")(function)
+    add(app, name, COMMANDS[name], getattr(importlib.import_module(f"sparkcli.commands.{word}"), word))
 
 
 def _version(asked: bool) -> None:

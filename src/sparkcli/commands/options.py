@@ -1,8 +1,8 @@
 """From config dataclasses to command-line options.
 
 A command is a plain function. `command` reads its parameters: one annotated with a config class becomes that class's
-flags and arrives resolved (flag, environment, recipe, default); one annotated `Console` becomes -q and -v; every other
-parameter is typer's own business.
+flags and arrives resolved (flag, environment, recipe, default); one annotated `Console` arrives as what -q and -v
+make of it, which every command has; every other parameter is typer's own business.
 """
 
 import functools
@@ -19,9 +19,14 @@ from sparkcli.commands.console import Console
 from sparkcli.config import SECTIONS, field_choices, field_type, flag_names, resolve
 from sparkcli.files.recipe import read_recipe
 
-Records = Annotated[str, typer.Argument(help="file of records, .gz and .zst too; - is standard input")]
-Out = Annotated[str, typer.Option("-o", "--out", help="file to write; - is standard output")]
+_FILE = "JSON Lines, also .gz and .zst; - is standard input"
+Prompts = Annotated[str, typer.Argument(help=_FILE, metavar="PROMPTS")]
+Rollouts = Annotated[str, typer.Argument(help=_FILE, metavar="ROLLOUTS")]
+ScoredRollouts = Annotated[str, typer.Argument(help=_FILE, metavar="SCORED")]
+Out = Annotated[str, typer.Option("-o", "--out", metavar="FILE",
+                                  help="file to write, also .gz and .zst; - is standard output")]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the partial output of an interrupted run")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="read the input, say what would be done, and stop")]
 
 HELP_FLAGS = ["-h", "--help"]
 STYLE: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None,
@@ -38,28 +43,34 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """`function` as typer can register it."""
     taken = inspect.signature(function).parameters
     configs = {name: p.annotation for name, p in taken.items() if p.annotation in CONFIGS}
-    console = next((name for name, p in taken.items() if p.annotation is Console), None)
-    own = [p for name, p in taken.items() if name not in configs and name != console]
+    console = {name for name, p in taken.items() if p.annotation is Console}
+    own = [p for name, p in taken.items() if name not in configs and name not in console]
 
     @functools.wraps(function)
     def run(**given: Any) -> None:
-        screen = Console(quiet=given.pop("quiet", False), verbose=given.pop("verbose", False))
+        screen = Console(quiet=given.pop("quiet"), verbose=given.pop("verbose"))
         with guarded(verbose=screen.verbose):
             recipe = read_recipe(path) if configs and (path := given.pop("recipe", None)) else {}
             settled = {name: resolve(cls, {f.name: given.pop(_parameter(cls, f.name)) for f in fields(cls)},
                                      os.environ, recipe) for name, cls in configs.items()}
-            function(**given, **settled, **({console: screen} if console else {}))
+            function(**given, **settled, **dict.fromkeys(console, screen))
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     parameters += [_option(cls, f) for cls in configs.values() for f in fields(cls)]
     if configs:
         parameters.append(_keyword("recipe", Annotated[str | None, _RECIPE], None))
-    if console:
-        parameters += [_keyword("quiet", Annotated[bool, _QUIET], False),
-                       _keyword("verbose", Annotated[bool, _VERBOSE], False)]
+    parameters += [_keyword("quiet", Annotated[bool, _QUIET], False),
+                   _keyword("verbose", Annotated[bool, _VERBOSE], False)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def add(app: typer.Typer, name: str, summary: str, function: Callable[..., None]) -> None:
+    """Registers a command: its help is the summary, then the docstring, whose examples keep their line."""
+    details = inspect.cleandoc(function.__doc__ or "")
+    details = details.replace("\nsparkcli ", "\n\b\n    sparkcli ")  # \b: not rewrapped
+    app.command(name, help=f"{summary}\n\n{details}", short_help=summary)(function)
 
 
 def _parameter(cls: Any, name: str) -> str:
@@ -72,7 +83,8 @@ def _option(cls: Any, f: Any) -> inspect.Parameter:
     flags = flag_names(f)
     if kind is bool:
         flags[-1] += f"/--no-{flags[-1][2:]}"
-    details = typer.Option(*flags, help=_help(f), show_default=False, metavar="|".join(field_choices(cls, f.name)) or None)
+    choices = "|".join(field_choices(cls, f.name))
+    details = typer.Option(*flags, help=_help(f), show_default=False, metavar=choices or None)
     value = list[str] if kind is tuple else kind
     return _keyword(_parameter(cls, f.name), Annotated[value | None, details], None)
 

@@ -21,7 +21,10 @@ def prepare(source: Source, *, out: Out = "-", config: PrepareConfig, console: C
     """
     from sparkcli.sources.prepare import prepare as prompts_of
 
-    with Output(out) as sink, console.progress("prepare", config.limit) as advance:
-        for prompt in prompts_of(source, config):
+    total = 0
+    with Output(out, resume=None) as sink, console.progress("prepare", config.limit, records=out) as advance:
+        for prompt in prompts_of(source, config, console.say):
             sink.write(prompt)
             advance(1)
+            total += 1
+    console.say(f"{total} prompts")

@@ -1,18 +1,20 @@
 """`reflect`: prompts or rollouts in, self-corrected answers out. Works on chunks of its input."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Annotated, cast
+from functools import partial
+from typing import Annotated
 
 import typer
 
 from sparkcli.commands.console import Console
+from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import Out, Resume, command
 from sparkcli.config import ModelConfig, ReflectConfig
-from sparkcli.engines.base import Engine
-from sparkcli.files.jsonl import Output, read
+from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
+from sparkcli.method.judging import Sample
 from sparkcli.method.reflecting import reflect as reflected
 from sparkcli.method.templates import Templates
 from sparkcli.records import Prompt, Rollout, from_json, to_json
@@ -20,12 +22,12 @@ from sparkcli.records import Prompt, Rollout, from_json, to_json
 CHUNK = 512
 """Answers that take their turns together: enough to fill a batch, little to lose."""
 
-Records = Annotated[str, typer.Argument(help="prompts, answered here first, or rollouts, whose completions are the "
-                                             "first answers; - is standard input")]
+Answers = Annotated[str, typer.Argument(help="prompts, answered here first, or rollouts, whose completions are the "
+                                             "first answers; - is standard input", metavar="RECORDS")]
 
 
 @command
-def reflect(records: Records = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig,
+def reflect(records: Answers = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig,
             config: ReflectConfig, console: Console) -> None:
     """Answers, judges itself, and solves afresh what it judges wrong; the whole trace is kept.
 
@@ -35,16 +37,19 @@ def reflect(records: Records = "-", *, out: Out = "-", resume: Resume = False, m
 
     templates = Templates.from_tables(read_templates(config.templates))
     changed = total = 0
+    given = Inputs(records, Prompt)
     with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
-          console.progress("reflect") as advance):
-        todo = iter(sink.skip_done(map(_typed, read(records, Prompt))))
+          console.progress("reflect", records=out) as advance):
+        sample = partial(engine.sample, config=config.drawing(1))
+        todo = iter(sink.skip_done(map(_typed, given)))
         while chunk := list(itertools.islice(todo, CHUNK)):
-            answers = list(_answers(chunk, engine, config))
-            for record in reflected(answers, lambda p: engine.sample(p, config.drawing(1)), config, templates, config.seed):
+            answers = list(_answers(chunk, sample))
+            for record in reflected(answers, sample, config, templates, config.seed):
                 sink.write(record)
                 total += 1
                 changed += record.rounds > 0
             advance(len(chunk))
+        given.check()
     console.say(f"reflected on {total} answers; tried again: {changed}")
 
 
@@ -53,8 +58,8 @@ def _typed(record: Prompt) -> Prompt:
     return from_json(Rollout, to_json(record), f"record {record.id!r}") if "completion" in record.extra else record
 
 
-def _answers(records: Iterable[Prompt], engine: Engine, config: ReflectConfig) -> Iterator[Rollout]:
+def _answers(records: Sequence[Prompt], sample: Sample) -> Iterator[Rollout]:
     """The first answer of each record: its own completion if it is a rollout, else sampled; in input order."""
-    for given, run in itertools.groupby(records, key=lambda record: isinstance(record, Rollout)):
-        yield from cast(Iterator[Rollout], run) if given else (
-            itertools.chain.from_iterable(engine.sample(run, config.drawing(1))))
+    sampled = iter(sample([record for record in records if not isinstance(record, Rollout)]))
+    for record in records:
+        yield record if isinstance(record, Rollout) else next(sampled)[0]

@@ -1,15 +1,18 @@
 """`rollout`: prompts in, sampled completions out. Streams group by group."""
 
+from collections import Counter
 from contextlib import closing
 from typing import Annotated
 
+import orjson
 import typer
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.options import Out, Records, Resume, command
+from sparkcli.commands.inputs import Inputs
+from sparkcli.commands.options import DryRun, Out, Prompts, Resume, command
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.errors import SparkError
-from sparkcli.files.jsonl import Output, read
+from sparkcli.files.jsonl import Output
 from sparkcli.records import Prompt
 
 Tensors = Annotated[str | None, typer.Option(help="safetensors file for token ids and log-probs; unset: inline",
@@ -17,8 +20,8 @@ Tensors = Annotated[str | None, typer.Option(help="safetensors file for token id
 
 
 @command
-def rollout(prompts: Records = "-", *, out: Out = "-", resume: Resume = False, tensors: Tensors = None,
-            model: ModelConfig, config: RolloutConfig, console: Console) -> None:
+def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, tensors: Tensors = None,
+            dry_run: DryRun = False, model: ModelConfig, config: RolloutConfig, console: Console) -> None:
     """Token ids and log-probs are recorded as drawn, so that train-step needs no tokenizer and no second pass.
 
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct -n 8 | sparkcli verify > scored.jsonl
@@ -26,21 +29,47 @@ def rollout(prompts: Records = "-", *, out: Out = "-", resume: Resume = False, t
     from sparkcli.engines import open_engine
     from sparkcli.files.tensors import SideFile
 
-    failed = total = 0
+    if config.top_p < 1 or config.top_k > 0:
+        console.warn("top-p below 1 and top-k above 0 bias the importance ratio; fine for answers, not for training")
+    records = Inputs(prompts, Prompt)
+    if dry_run:
+        plan(records, model, config)
+        return
+    reasons: Counter[str] = Counter()
+    total, error = 0, None
     side = SideFile(tensors)
     with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
-          console.progress("rollout") as advance):
+          console.progress("rollout", records=out) as advance):
         try:
-            for group in engine.sample(sink.skip_done(read(prompts, Prompt)), config):
+            for group in engine.sample(sink.skip_done(records), config):
                 for ready in side.add(group):
                     sink.write_group(ready)
                 advance(len(group))
                 total += 1
-                failed += group[0].finish_reason == "error"
+                reasons.update(sample.finish_reason for sample in group)
+                error = group[0].error or error
         finally:
             for ready in side.flush():
                 sink.write_group(ready)
+        records.check()
+    report(total, reasons, error, console)
+
+
+def plan(records: Inputs[Prompt], model: ModelConfig, config: RolloutConfig) -> None:
+    """Prints what a run on these prompts would do."""
+    count = sum(1 for _ in records)
+    records.check()
+    print(orjson.dumps({"prompts": count, "completions": count * config.samples,
+                        "tokens_at_most": count * config.samples * config.max_tokens, "model": model.name,
+                        "policy": model.policy, "engine": model.engine}).decode())
+
+
+def report(total: int, reasons: Counter[str], error: str | None, console: Console) -> None:
+    """Counts for people; an error if nothing could be sampled."""
+    failed = reasons["error"]
+    cut = f"; cut at --max-tokens: {reasons['length']}" if reasons["length"] else ""
+    console.say(f"{reasons.total() - failed} completions for {total - failed} prompts{cut}")
     if failed:
-        console.say(f"sparkcli: warning: {failed} of {total} prompts could not be sampled; see their `error`")
+        console.warn(f"{failed} of {total} prompts could not be sampled; see their `error`")
     if total and failed == total:
-        raise SparkError(f"no prompt could be sampled; the last error: {group[0].error}")
+        raise SparkError(f"no prompt could be sampled; the last error: {error}")

@@ -1,36 +1,64 @@
 """`train-step`: scored rollouts in, a new policy directory out. Reads all of its input first."""
 
+import sys
 from typing import Annotated
 
 import orjson
 import typer
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.options import Records, command
+from sparkcli.commands.options import DryRun, ScoredRollouts, command
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.files.jsonl import read
 from sparkcli.files.tensors import inline
 from sparkcli.records import Scored
 
-Directory = Annotated[str, typer.Option("-o", "--out", help="policy directory to write", show_default=False)]
+Directory = Annotated[str, typer.Option("-o", "--out", help="policy directory to write", metavar="DIR",
+                                        show_default=False)]
 
 
 @command
-def train_step(scored: Records = "-", *, out: Directory, model: ModelConfig, config: TrainConfig,
-               console: Console) -> None:
-    """Metrics go to standard output as JSON. The optimiser's state travels in the directory: give the last one as --policy to go on from it.
+def train_step(scored: ScoredRollouts = "-", *, out: Directory, dry_run: DryRun = False, model: ModelConfig,
+               config: TrainConfig, console: Console) -> None:
+    """Metrics go to standard output as JSON. The optimiser's state travels in the directory: give the last one
+    as --policy to go on from it.
 
     sparkcli train-step scored.jsonl -m $M --policy policy/1 -o policy/2
     """
     from pathlib import Path
 
+    from sparkcli.models.fingerprint import STATE_FILE
+    from sparkcli.models.folders import check_replaceable
+
+    check_replaceable(Path(out), STATE_FILE)
+    records = list(inline(read(scored, Scored)))
+    if dry_run:
+        print(orjson.dumps(plan(records, model, config)).decode())
+        return
     from sparkcli.models.policy import load
     from sparkcli.training.step import Trainer
 
-    records = list(inline(read(scored, Scored)))
     trainer = Trainer(load(model), config)
     metrics = trainer.step(records)
     trainer.save(Path(out))
     print(orjson.dumps(metrics).decode(), flush=True)
     if metrics["updates"] == 0:
-        console.say(f"sparkcli: warning: no group has both better and worse samples: no update, {out} equals its parent")
+        console.warn(f"no group has both better and worse samples: no update, {out} equals its parent")
+
+
+def plan(records: list[Scored], model: ModelConfig, config: TrainConfig) -> dict[str, object]:
+    """What a phase on these records would train on. Checks model and policy, and loads neither."""
+    from pathlib import Path
+
+    from sparkcli.models.fingerprint import check_policy, model_fingerprint, policy_fingerprint
+    from sparkcli.models.locate import model_folder
+    from sparkcli.training.samples import read_phase
+
+    policy = model_fingerprint(model_folder(model.name))
+    if model.policy:
+        check_policy(Path(model.policy), policy)
+        policy = policy_fingerprint(Path(model.policy))
+    phase = read_phase(records, sys.maxsize, policy)
+    tokens = sum(len(group[0].prompt_T) + sum(len(sample.completion_T) for sample in group) for group in phase.groups)
+    return {"groups_trained_on": len(phase.groups), "samples": phase.samples,
+            "updates": min(config.updates, phase.samples), "tokens": tokens, **phase.facts}

@@ -1,15 +1,16 @@
 """`verify`: rollouts in, verdicts and rewards out. Streams, in input order."""
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.options import Out, Records, Resume, command
+from sparkcli.commands.inputs import Inputs
+from sparkcli.commands.options import Out, Resume, Rollouts, command
 from sparkcli.config import VerifyConfig
 from sparkcli.errors import GateError
-from sparkcli.files.jsonl import Output, read
+from sparkcli.files.jsonl import Output
 from sparkcli.records import Rollout
 
 
 @command
-def verify(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, config: VerifyConfig,
+def verify(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, config: VerifyConfig,
            console: Console) -> None:
     """A verdict that says nothing about the answer (timeout, error, unreadable gold) has a null reward, never 0.
 
@@ -19,11 +20,14 @@ def verify(rollouts: Records = "-", *, out: Out = "-", resume: Resume = False, c
     from sparkcli.verifiers.summary import Summary
 
     summary = Summary()
-    with Output(out, resume=resume) as sink, Pool(config) as pool, console.progress("verify") as advance:
-        for scored in pool.verify(sink.skip_done(read(rollouts, Rollout))):
+    records = Inputs(rollouts, Rollout)
+    with (Output(out, resume=resume) as sink, Pool(config) as pool,
+          console.progress("verify", records=out) as advance):
+        for scored in pool.verify(sink.skip_done(records)):
             sink.write(scored)
             summary.add(scored)
             advance(1)
+        records.check()
     console.say(summary.text())
     if summary.error_share > config.max_error_share:
         raise GateError(f"{summary.error_share:.1%} of the verdicts say nothing about the answer; allowed: "

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 
 import orjson
 
-from sparkcli.errors import InputError, UsageError
+from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.files.images import absolute_images
 from sparkcli.records import Prompt, R, Rollout, dumps, from_json
 
@@ -81,13 +81,19 @@ class Output:
     """Records to standard output, or to a file that appears whole or not at all.
 
     A file is written as `.NAME.partial` beside its place and renamed when done. Interrupted, the partial file stays,
-    in whole lines, and `resume=True` continues it. A device or named pipe is written directly.
+    in whole lines, and `resume=True` continues it; with `resume=None` it cannot be continued and does not stay. A
+    device or named pipe is written directly.
+
+    Raises:
+        UsageError: the path cannot be written.
+        SparkError: the disk is full.
     """
 
-    def __init__(self, path: str, *, resume: bool = False) -> None:
+    def __init__(self, path: str, *, resume: bool | None = False) -> None:
         if resume and path == "-":
             raise UsageError("--resume continues a file; name one with -o")
         self.path = path
+        self._keeps = resume is not None
         self._partial = Path(path).with_name(f".{Path(path).name}.partial")
         self._direct = path == "-" or _is_special(path)
         self._kept: list[bytes] = []
@@ -107,39 +113,60 @@ class Output:
             raise UsageError(f"{self.path}: there is no folder {Path(self.path).parent}") from None
         except PermissionError as error:
             raise UsageError(f"{self.path}: {error.strerror}") from None
-        for line in self._kept:
-            self._stream.write(line)
+        if self._kept:
+            self._append(b"".join(self._kept), flush=True)
         return self
 
     def write(self, record: Prompt) -> None:
         """Appends one record."""
-        self._stream.write(dumps(record))
+        self._append(dumps(record))
 
     def write_group(self, records: Iterable[Prompt]) -> None:
         """Appends records and hands them on at once, so that a reader of the pipe sees whole groups."""
-        self._stream.write(b"".join(map(dumps, records)))
-        self._stream.flush()
+        self._append(b"".join(map(dumps, records)), flush=True)
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.path == "-":
             if kind is None:
-                self._stream.flush()
+                self._append(b"", flush=True)
             return
-        if kind is not None:
-            with contextlib.suppress(OSError):  # the error under way says more than the second failure to write
-                self._stream.close()
-            if not self._direct and self._partial.exists() and self._partial.stat().st_size == 0:
-                self._partial.unlink()
+        if error is not None:
+            self._abandon(error)
             return
-        self._stream.flush()
-        self._stream.close()
-        if not self._direct:
-            commit(self._partial, Path(self.path))
+        try:
+            self._append(b"", flush=True)
+            self._stream.close()
+            if not self._direct:
+                commit(self._partial, Path(self.path))
+        except (OSError, SparkError) as failure:
+            told = failure if isinstance(failure, SparkError) else self._unwritable(failure)
+            self._abandon(told)
+            raise told from None
 
-    @property
-    def partial(self) -> Path | None:
-        """The unfinished file, where there is one to continue."""
-        return self._partial if not self._direct and self._partial.exists() else None
+    def _append(self, content: bytes, *, flush: bool = False) -> None:
+        try:
+            self._stream.write(content)
+            if flush:
+                self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> SparkError:
+        name = "standard output" if self.path == "-" else self.path
+        return SparkError(f"{name}: cannot be written: {error.strerror}")
+
+    def _abandon(self, error: BaseException) -> None:
+        """Closes a file that is not whole; a note on `error` says where what is done stays."""
+        with contextlib.suppress(OSError):  # the error under way says more than the second failure to write
+            self._stream.close()
+        if self._direct or not self._partial.exists():
+            return
+        if not self._keeps or self._partial.stat().st_size == 0:
+            self._partial.unlink()
+        else:
+            error.add_note(f"what is done stays in {self._partial}, --resume goes on from there")
 
     def _keep_whole_groups(self) -> None:
         """Reads what an earlier run wrote; the last group is kept only if it is whole."""
@@ -147,12 +174,20 @@ class Output:
         if not before.exists():
             return
         group: list[bytes] = []
+        id = ""
         for record, line in _whole_lines(before, self.path):
-            group.append(line)
-            if record["sample"] + 1 == record["samples"] if "samples" in record else True:
-                self._kept += group
-                self.done.append(record["id"])
+            if group and record["id"] != id:  # a group that lacks its last samples is whole where another follows
+                self._keep(id, group)
                 group = []
+            group.append(line)
+            id = record["id"]
+            if record["sample"] + 1 == record["samples"] if "samples" in record else True:
+                self._keep(id, group)
+                group = []
+
+    def _keep(self, id: str, group: list[bytes]) -> None:
+        self._kept += group
+        self.done.append(id)
 
     def skip_done(self, prompts: Iterable[T]) -> Iterator[T]:
         """The prompts (or rollouts, group by group) that are still to do.
