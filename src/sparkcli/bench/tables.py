@@ -1,23 +1,24 @@
-"""Results as a table for people."""
+"""Results as a table for people, on 80 columns."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
-PARTS = {"abilities": "standard tier, greedy", "scaling": "hard tier, test-time scaling"}
+PARTS = {"abilities": "held out, greedy, % right", "scaling": "test-time scaling, % right"}
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A column per set of results, under its name: percent right ± standard error, by part."""
-    table = Table("held out, % right", *results, "n")
+    """A column per set of results, under its name: percent right ± standard error, by part; then the items."""
+    table = Table("", *results, "n", box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     last = list(results.values())[-1]
-    for part in (part for part in PARTS if part in last):
+    for part in (part for part in PARTS if last.get(part)):
         table.add_row(f"[bold]{PARTS[part]}")
         for name, value in last[part].items():
-            cells = [percent(result.get(part, {}).get(name)) for result in results.values()]
+            cells = [percent((result.get(part) or {}).get(name)) for result in results.values()]
             table.add_row(f"  {name.replace('_', ' ')}", *cells, str(value["n"]))
         table.add_section()
     return table

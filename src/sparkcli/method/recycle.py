@@ -8,7 +8,8 @@ Per group of samples of one prompt (SPARK, arXiv 2509.22624, and its public code
 
 Different from the published code: every draw depends on (seed, prompt id) alone, so the order of the groups
 does not matter, and without `max_*` and `balance`, which look at the whole input, neither does its sharding.
-Groups may have any size. Samples of unknown verdict are never used. What is not made is counted by reason.
+A recycled id carries the seed, so prompts that wait together from several steps, each with a seed of its own,
+stay apart. Groups may have any size. Samples of unknown verdict are never used. What is not made is counted by reason.
 """
 
 import dataclasses
@@ -146,7 +147,7 @@ class _Recycler:
         if not candidates:
             return "judge_no_answer"
         (sample, answer), wording = draw.choice(candidates), draw.choice(self.templates.pointwise)
-        name = f"{group.id}/judge-{wording.name}-{sample.sample}"
+        name = f"{group.id}/{self.config.seed}/judge-{wording.name}-{sample.sample}"
         return _Made(ask_if_right(sample, self.shown(sample, answer), wording, name, right), priority, right)
 
     def compare(self, group: _Group, draw: Random, priority: float) -> _Made | str:
@@ -162,7 +163,7 @@ class _Recycler:
         place, wrong = draw.randrange(2), draw.choice(others)
         (a, answer_a), (b, answer_b) = (right, wrong) if place == 0 else (wrong, right)
         wording = draw.choice(self.templates.pairwise)
-        name = f"{group.id}/compare-{wording.name}-{a.sample}-{b.sample}"
+        name = f"{group.id}/{self.config.seed}/compare-{wording.name}-{a.sample}-{b.sample}"
         texts = self.shown(a, answer_a), self.shown(b, answer_b)
         return _Made(ask_which((a, b), texts, wording, name, place), priority)
 
@@ -177,7 +178,7 @@ class _Recycler:
         if not candidates:
             return "reflect_no_attempt"
         (sample, text), wording = draw.choice(candidates), draw.choice(self.templates.reflections(attempt))
-        name = f"{group.id}/reflect-{wording.name}-{sample.sample}"
+        name = f"{group.id}/{self.config.seed}/reflect-{wording.name}-{sample.sample}"
         return _Made(ask_again(sample, text.strip(), wording, name), priority)
 
     def shown(self, sample: Scored, answer: str) -> str:

@@ -4,10 +4,9 @@
     heldout/before.json, heldout/after-000032.json                                             results
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,7 +15,7 @@ from sparkcli.bench.abilities import abilities
 from sparkcli.bench.heldout import HeldOut, held_out
 from sparkcli.bench.scaling import scaling
 from sparkcli.bench.stages import Stages
-from sparkcli.config import PrepareConfig
+from sparkcli.config import EvalConfig, PrepareConfig
 from sparkcli.engines.base import Engine
 from sparkcli.files.jsonl import write_atomic
 from sparkcli.method.templates import Templates
@@ -25,9 +24,6 @@ from sparkcli.run.settings import Settings
 from sparkcli.run.state import RunFolder, read_all, write_all
 from sparkcli.sources.prepare import prepare
 from sparkcli.verifiers.pool import Pool
-
-EVERYTHING = 1_000_000
-"""Problems that a source may be asked for; held-out items are taken from it until there are enough."""
 
 
 @dataclass
@@ -40,17 +36,24 @@ class Evaluation:
     pool: Pool
     templates: Templates
 
-    def before(self) -> dict[str, Any]:
-        """The policy that the run starts from; made once, then read from the run directory."""
-        return self._kept("before", lambda: self._measure(self.items, scale=True))
+    def kept(self, name: str) -> tuple[dict[str, Any], bool]:
+        """Results on all items, by part; measured once, then read from `heldout/NAME.json`.
+
+        Returns:
+            The results, and whether they were measured now.
+        """
+        path = self.folder.heldout / f"{name}.json"
+        is_new = not path.exists()
+        if is_new:
+            results = self._measure(self.items, scale=True) if self.settings.eval.prompts else {}
+            write_atomic(path, orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        kept: dict[str, Any] = orjson.loads(path.read_bytes())
+        return kept, is_new
 
     def during(self) -> dict[str, Any]:
-        """The first items of each ability."""
-        return self._measure(self.items.cut(self.settings.eval.during), scale=False)
-
-    def after(self, step: int) -> dict[str, Any]:
-        """The policy after the last step."""
-        return self._kept(f"after-{step:06d}", lambda: self._measure(self.items, scale=True))
+        """Results on the first items of each ability."""
+        items = self.items.cut(self.settings.eval.during)
+        return self._measure(items, scale=False) if self.settings.eval.prompts else {}
 
     @property
     def stages(self) -> Stages:
@@ -60,9 +63,9 @@ class Evaluation:
     @cached_property
     def items(self) -> HeldOut:
         """The run's items, made from the base policy's answers before the first step."""
-        place = self.folder.path / "heldout"
+        place = self.folder.heldout
         if not (place / "solve.jsonl").exists():
-            made = held_out(self._problems(self.settings.eval.prompts), self.stages, self.settings.eval.limit)
+            made = held_out(self._problems(self.settings.eval.prompts, None), self.stages, self.settings.eval.limit)
             for name, prompts in reversed(vars(made).items()):  # solve last: where it stands, all stand
                 write_all(place / f"{name}.jsonl", prompts)
         return HeldOut(**{name: read_all(place / f"{name}.jsonl", Prompt) for name in vars(HeldOut())})
@@ -70,26 +73,28 @@ class Evaluation:
     @cached_property
     def scaled(self) -> list[Prompt]:
         """The problems of test-time scaling."""
-        path = self.folder.path / "heldout" / "scaling.jsonl"
+        path = self.folder.heldout / "scaling.jsonl"
         if not path.exists():
             write_all(path, self._problems(self.settings.eval.scaling, self.settings.eval.scaling_limit))
         return read_all(path, Prompt)
 
     def _measure(self, items: HeldOut, *, scale: bool) -> dict[str, Any]:
-        if not self.settings.eval.prompts:
-            return {}
         results = {"abilities": abilities(items, self.stages)}
         if scale and self.settings.eval.scaling:
             results["scaling"] = scaling(self.scaled, self.stages, self.settings.eval.scaling_samples)
         return {part: {name: value.to_json() for name, value in found.items()}
                 for part, found in results.items()}
 
-    def _problems(self, source: str, limit: int = EVERYTHING) -> Iterable[Prompt]:
-        return prepare(source, PrepareConfig(limit=limit, seed=self.settings.eval.seed)) if source else ()
+    def _problems(self, source: str, limit: int | None) -> Iterable[Prompt]:
+        return prepare(source, PrepareConfig(limit=limit, seed=self.settings.eval.seed))
 
-    def _kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        path: Path = self.folder.path / "heldout" / f"{name}.json"
-        if not path.exists():
-            write_atomic(path, orjson.dumps(measure(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        results: dict[str, Any] = orjson.loads(path.read_bytes())
-        return results
+
+def check_sources(config: EvalConfig) -> None:
+    """Reads a first prompt of each held-out source, so that a wrong name is told before the work begins.
+
+    Raises:
+        UsageError: no such source.
+        InputError: its first row cannot be read.
+    """
+    for source in filter(None, (config.prompts, config.scaling)):
+        next(iter(prepare(source, PrepareConfig(limit=1, seed=config.seed))), None)

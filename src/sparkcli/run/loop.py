@@ -2,6 +2,8 @@
 
     prompts ─ rollout ─ verify ─┬─ train                          (policy update)
                                 └─ recycle ─▶ queue ─ rollout ─ verify ─ train   (recycled update, once enough wait)
+
+`recipes/spark.sh` is the same with a process per stage; both give the same bytes.
 """
 
 import contextlib
@@ -17,13 +19,15 @@ from sparkcli.config import PrepareConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
 from sparkcli.errors import GateError, UsageError
+from sparkcli.files.jsonl import write_atomic
+from sparkcli.files.recipe import write_recipe
 from sparkcli.files.templates import read_templates
 from sparkcli.method.recycle import recycle
 from sparkcli.method.templates import Templates
-from sparkcli.models.policy import Policy, load
+from sparkcli.models.policy import load
 from sparkcli.records import Prompt, Scored, groups
-from sparkcli.run.evaluation import Evaluation
-from sparkcli.run.settings import Settings, keep_recipe
+from sparkcli.run.evaluation import Evaluation, check_sources
+from sparkcli.run.settings import Settings
 from sparkcli.run.state import RunFolder, locked, read_all, write_all
 from sparkcli.sources.prepare import prepare
 from sparkcli.training.step import Trainer
@@ -33,109 +37,140 @@ from sparkcli.verifiers.pool import Pool
 class Watcher(Protocol):
     """Who is told how a run goes."""
 
+    def begins(self, what: str) -> None:
+        """What the run is busy with from now on."""
+
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
 
     def evaluated(self, when: str, results: dict[str, Any]) -> None:
         """An evaluation is done: "before", "after" or "step N"."""
 
+    def finished(self, summary: dict[str, Any]) -> None:
+        """The run is done."""
+
 
 def run(settings: Settings, watcher: Watcher, *, resume: bool) -> dict[str, Any]:
     """Runs the loop in `settings.loop.out`; returns what stands in `summary.json`.
 
+    What is wrong with settings, prompts or model is found before the directory becomes a run.
+
     Raises:
-        UsageError: the directory holds a run and `resume` is off, or another loop works there.
-        GateError: more verdicts than allowed say nothing about the answer.
+        UsageError: the directory holds a run and `resume` is off, or holds something else, or another loop works
+            there; a run cannot be continued with these settings; there are too few prompts.
+        GateError: more verdicts than allowed say nothing about the answer. `resume` tries that step again.
     """
     folder = RunFolder(Path(settings.loop.out))
+    folder.check_free_or_run()
     with locked(folder.path):
-        if folder.recipe.exists() and not resume:
-            raise UsageError(f"{folder.path}: holds a run already; --resume continues it, or choose another -o")
-        keep_recipe(folder, settings)
-        done = folder.finished_steps()
-        _clean(folder, done)
-        with opened(settings, folder, watcher) as loop:
-            return loop.run(done)
+        before = _continued(folder, settings, resume=resume)
+        prompts = _prompts(folder, settings, before)
+        check_sources(settings.eval)
+        with opened(settings, folder, watcher, prompts) as loop:
+            write_atomic(folder.recipe, write_recipe(settings.sections()).encode())
+            write_all(folder.prompts, prompts)
+            folder.tidy(settings.loop.keep)
+            return loop.run()
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, folder: RunFolder, watcher: Watcher) -> Iterator["Loop"]:
-    """The loop with its model loaded and its workers at hand."""
+def opened(settings: Settings, folder: RunFolder, watcher: Watcher, prompts: Sequence[Prompt]) -> Iterator["Loop"]:
+    """The loop behind its last finished step, with the model loaded and workers at hand."""
     done = folder.finished_steps()
-    prompts = _prompts(folder, settings)
     last = folder.policy(done)
+    watcher.begins("loading the model")
     policy = load(replace(settings.model, policy=str(last)) if last else settings.model)
-    templates = Templates.from_tables(read_templates(_path(settings.recycle.templates)))
+    templates = Templates.from_tables(read_templates(settings.recycle.templates))
     with contextlib.closing(open_engine(settings.model, policy)) as engine, Pool(settings.verify) as pool:
-        engine.load_policy(last or _path(settings.model.policy))
-        yield Loop(settings, folder, watcher, prompts, policy, Trainer(policy, settings.train), engine, pool, templates)
+        engine.load_policy(last or (Path(settings.model.policy) if settings.model.policy else None))
+        trainer = Trainer(policy, settings.of_step(done + 1).train)
+        yield Loop(settings, folder, watcher, prompts, trainer, engine, pool, templates)
 
 
 @dataclass
 class Loop:
-    """A run at work. Step k draws everything from seed + k."""
+    """A run at work."""
 
     settings: Settings
     folder: RunFolder
     watcher: Watcher
     prompts: Sequence[Prompt]
-    policy: Policy
     trainer: Trainer
     engine: Engine
     pool: Pool
     templates: Templates
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def run(self, done: int) -> dict[str, Any]:
-        """Steps `done` + 1 to the last, between two evaluations; returns the summary."""
-        started = time.monotonic()
+    def run(self) -> dict[str, Any]:
+        """The steps that are left, between two evaluations; returns the summary."""
+        done, steps = self.folder.finished_steps(), self.settings.loop.steps
         evaluation = Evaluation(self.settings, self.folder, self.engine, self.pool, self.templates)
-        before = evaluation.before()
-        self.watcher.evaluated("before", before)
+        before = self._evaluated("before", 0, evaluation)
         queue = self.folder.queue(done)
-        for number in range(done + 1, self.settings.loop.steps + 1):
+        for number in range(done + 1, steps + 1):
             queue = self._step(number, queue, evaluation)
-        after = evaluation.after(self.settings.loop.steps)
-        self.watcher.evaluated("after", after)
+        after = self._evaluated("after", steps, evaluation)
         summary = {"before": before.get("abilities"), "after": after.get("abilities"),
                    "scaling": {"before": before.get("scaling"), "after": after.get("scaling")},
-                   "seconds": round(time.monotonic() - started, 1), "steps": self.settings.loop.steps,
-                   "updates": self.trainer.updates, "policy": str(self.folder.policy(self.settings.loop.steps))}
+                   "seconds": round(self.folder.seconds(), 1), "steps": steps, "updates": self.trainer.updates,
+                   "policy": str(self.folder.policy(steps))}
         self.folder.write_summary(summary)
+        self.watcher.finished(summary)
         return summary
 
-    def _step(self, number: int, queue: list[Prompt], evaluation: Evaluation) -> list[Prompt]:
+    def _evaluated(self, when: str, step: int, evaluation: Evaluation) -> dict[str, Any]:
+        """The results of an evaluation before or after the steps."""
+        self.watcher.begins(f"evaluation {when}")
+        started = time.monotonic()
+        results, is_new = evaluation.kept(f"{when}-{step:06d}" if step else when)
+        if is_new:
+            self.folder.note_evaluation(when, step, round(time.monotonic() - started, 2))
+        self.watcher.evaluated(when, results)
+        return results
+
+    def _step(self, number: int, queue: Sequence[Prompt], evaluation: Evaluation) -> list[Prompt]:
+        """One step, from the queue that the last one left; returns the queue that this one leaves."""
         started = time.monotonic()
         self.seconds = {}
-        settings, place = self.settings, self.folder.step(number)
-        place.mkdir(parents=True)
-        seed = settings.loop.seed + number
+        self.folder.step(number).mkdir()
+        metrics, waiting = self._updated(number, queue)
+        write_all(self.folder.step(number) / "queue.jsonl", waiting)
+        if self.settings.eval.every and number % self.settings.eval.every == 0:
+            with self._part("evaluation"):
+                metrics["eval"] = evaluation.during()
+            self.watcher.evaluated(f"step {number}", metrics["eval"])
+        self.folder.finish_step(number, metrics, {**self.seconds, "all": round(time.monotonic() - started, 4)})
+        self.folder.prune(number, self.settings.loop.keep)
+        self.watcher.step({"step": number, **metrics}, time.monotonic() - started)
+        return waiting
 
-        scored = self._sampled(self._batch(number), place, "", seed)
+    def _updated(self, number: int, queue: Sequence[Prompt]) -> tuple[dict[str, Any], list[Prompt]]:
+        """The step's policy update and, if enough recycled prompts wait, its recycled update.
+
+        Returns:
+            The metrics, and the prompts that go on waiting.
+        """
+        settings, place = self.settings.of_step(number), self.folder.step(number)
+        policy = self.folder.policy(number)
+        assert policy is not None, "steps count from 1"
+        self.trainer.config = settings.train
+        scored = self._sampled(self._batch(number), settings, place, "")
         metrics: dict[str, Any] = {"policy": self._trained(scored, "train")}
+        waiting = list(queue)
+        size = settings.loop.queue_batch
         if settings.loop.recycle:
-            fresh, report = recycle(groups(scored), replace(settings.recycle, seed=seed), self.templates)
+            fresh, report = recycle(groups(scored), settings.recycle, self.templates)
             write_all(place / "recycled.jsonl", fresh)
             metrics["recycle"] = report.to_json()
-            waiting = {prompt.id for prompt in queue}  # the same answer of the same prompt may come again in a later pass
-            queue += [prompt for prompt in fresh if prompt.id not in waiting]
-        size = settings.loop.queue_batch
-        if settings.loop.recycle and len(queue) >= size:
-            batch, queue = queue[:size], queue[size:]
+            waiting += fresh
+        if len(waiting) >= size:
+            batch, waiting = waiting[:size], waiting[size:]
             self._save(place / "policy")
-            again = self._sampled(batch, place, "again-", seed)
+            again = self._sampled(batch, settings, place, "again-")
             metrics["recycled"] = self._trained(again, "again-train")
-        self._save(self.folder.policy(number))
-        shutil.rmtree(place / "policy", ignore_errors=True)
-        metrics["queue"] = len(queue)
-        write_all(place / "queue.jsonl", queue)
-        if settings.eval.every and number % settings.eval.every == 0:
-            metrics["eval"] = evaluation.during()
-            self.watcher.evaluated(f"step {number}", metrics["eval"])
-        self.folder.finish_step(number, metrics, {**self.seconds, "all": time.monotonic() - started})
-        self.folder.prune(number, settings.loop.keep)
-        self.watcher.step({"step": number, **metrics}, time.monotonic() - started)
-        return queue
+            shutil.rmtree(place / "policy")
+        self._save(policy)
+        return {**metrics, "queue": len(waiting)}, waiting
 
     def _batch(self, number: int) -> list[Prompt]:
         """The prompts of a step: the next in file order, from the start again at the end."""
@@ -143,61 +178,79 @@ class Loop:
         first = (number - 1) * size
         return [self.prompts[i % len(self.prompts)] for i in range(first, first + size)]
 
-    def _sampled(self, prompts: Sequence[Prompt], place: Path, prefix: str, seed: int) -> list[Scored]:
+    def _sampled(self, prompts: Sequence[Prompt], settings: Settings, place: Path, prefix: str) -> list[Scored]:
         """Rollouts and verdicts, written as the pipeline writes them."""
-        with self._timed(f"{prefix}rollout"):
-            rollouts = list(itertools.chain.from_iterable(
-                self.engine.sample(prompts, replace(self.settings.rollout, seed=seed))))
-            write_all(place / f"{prefix}rollouts.jsonl", rollouts)
-        with self._timed(f"{prefix}verify"):
+        with self._part(f"{prefix}rollout"):
+            rollouts = list(itertools.chain.from_iterable(self.engine.sample(prompts, settings.rollout)))
+        with self._part(f"{prefix}verify"):
             scored = list(self.pool.verify(rollouts))
+        with self._part("write"):
+            write_all(place / f"{prefix}rollouts.jsonl", rollouts)
             write_all(place / f"{prefix}scored.jsonl", scored)
         self._check_error_share(scored)
         return scored
 
     def _check_error_share(self, scored: Sequence[Scored]) -> None:
         unknown = [s for s in scored if s.reward is None]
-        if len(unknown) > self.settings.verify.max_error_share * len(scored):
-            raise GateError(f"{len(unknown)} of {len(scored)} verdicts say nothing about the answer (verify."
-                            f"max_error_share); the first, of prompt {unknown[0].id!r}: {unknown[0].verdict.reason}")
+        allowed = self.settings.verify.max_error_share
+        if len(unknown) > allowed * len(scored):
+            raise GateError(f"{len(unknown)} of {len(scored)} verdicts say nothing about the answer; allowed: "
+                            f"{allowed:.1%} (verify.max_error_share); the first, of prompt {unknown[0].id!r}: "
+                            f"{unknown[0].verdict.reason or unknown[0].verdict.status}")
 
     def _trained(self, scored: Sequence[Scored], name: str) -> dict[str, Any]:
         """One phase of updates, in memory; its metrics without what the clock says."""
-        with self._timed(name):
+        with self._part(name):
             metrics = self.trainer.step(scored)
         del metrics["seconds"]
         return metrics
 
     def _save(self, directory: Path) -> None:
-        """Writes the policy; the engine samples it from now on."""
-        with self._timed("save"):
+        """Writes the policy; the engine samples it from now on. One that shares the trainer's memory reads nothing."""
+        with self._part("save"):
             self.trainer.save(directory)
             self.engine.load_policy(directory)
 
     @contextlib.contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
+    def _part(self, name: str) -> Iterator[None]:
+        """Tells the watcher, and adds up the time."""
+        self.watcher.begins(name)
         started = time.monotonic()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 4)
 
 
-def _clean(folder: RunFolder, done: int) -> None:
-    """Removes what a killed run left unfinished: temporary files, and the folders of the step under way."""
-    for parent in (folder.path, folder.path / "steps", folder.path / "policy", folder.path / "heldout"):
-        parent.mkdir(exist_ok=True)
-        for entry in parent.iterdir():
-            if entry.name.startswith(".") or (entry.name.isdigit() and int(entry.name) > done):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+def _continued(folder: RunFolder, settings: Settings, *, resume: bool) -> Settings | None:
+    """The settings of the run that is continued; None for a new one.
+
+    Raises:
+        UsageError: see `run`.
+    """
+    if not folder.recipe.exists():
+        return None
+    if not resume:
+        raise UsageError(f"{folder.path}: holds a run already; --resume continues it, or choose another -o")
+    before, done = settings.continues(folder.recipe), folder.finished_steps()
+    if settings.loop.steps < done:
+        raise UsageError(f"{folder.path}: {done} steps are done already; --steps must be at least that, "
+                         f"found {settings.loop.steps}")
+    return before
 
 
-def _prompts(folder: RunFolder, settings: Settings) -> list[Prompt]:
-    """The training prompts, copied into the run at its start."""
-    if not folder.prompts.exists():
-        wanted = settings.loop.steps * settings.loop.prompts_per_step
-        config = PrepareConfig(limit=wanted, seed=settings.loop.seed)
-        write_all(folder.prompts, prepare(settings.loop.prompts, config))
-    return read_all(folder.prompts, Prompt)
+def _prompts(folder: RunFolder, settings: Settings, before: Settings | None) -> list[Prompt]:
+    """The training prompts. A run keeps its own; only where more steps are wanted, the source is read on.
 
-
-def _path(name: str | None) -> Path | None:
-    return Path(name) if name else None
+    Raises:
+        UsageError: fewer prompts than one step needs, or the source is no longer what the run began with.
+    """
+    kept = read_all(folder.prompts, Prompt) if folder.prompts.exists() and before else []
+    if kept and before and settings.loop.steps <= before.loop.steps:
+        return kept
+    size, source = settings.loop.prompts_per_step, settings.loop.prompts
+    limit = settings.loop.steps * size
+    prompts = list(prepare(source, PrepareConfig(limit=limit, seed=settings.loop.seed)))
+    if prompts[:len(kept)] != kept:
+        raise UsageError(f"{source}: no longer begins with the prompts in {folder.prompts}; start anew with another -o")
+    if len(prompts) < size:
+        raise UsageError(f"{source}: {len(prompts)} prompts, but one step needs {size} (loop.prompts_per_step)")
+    return prompts

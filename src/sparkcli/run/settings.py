@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from sparkcli.config import (
@@ -17,11 +18,11 @@ from sparkcli.config import (
     resolve,
 )
 from sparkcli.errors import UsageError
-from sparkcli.files.recipe import read_recipe, write_recipe
-from sparkcli.run.state import RunFolder
+from sparkcli.files.recipe import read_recipe
 
-FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs")}
-"""What may differ when a run is continued: it changes no record of the steps that are done."""
+FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs"), ("verify", "max_error_share"),
+        ("rollout", "batch_size"), ("train", "tokens_per_batch")}
+"""What may differ when a run is continued: how long, how much is kept, how it is computed; never what is computed."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,24 @@ class Settings:
         """Every setting, by section."""
         return {f.name: dataclasses.asdict(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
+    def of_step(self, number: int) -> Self:
+        """What a step works with: its stages draw from `loop.seed` + its number."""
+        seed = self.loop.seed + number
+        return replace(self, rollout=replace(self.rollout, seed=seed), recycle=replace(self.recycle, seed=seed),
+                       train=replace(self.train, seed=seed))
 
-def keep_recipe(folder: RunFolder, settings: Settings) -> None:
-    """Writes `recipe.toml` of a new run; of one that is continued, checks that nothing else was asked for.
+    def continues(self, recipe: Path) -> Self:
+        """The settings that a run was made with so far, if it can go on with these.
 
-    Raises:
-        UsageError: a setting differs from the one that the finished steps were made with.
-    """
-    sections = settings.sections()
-    if folder.recipe.exists():
-        before = read_recipe(str(folder.recipe))
-        differing = [f"{section}.{key}" for section, values in sections.items() for key, value in values.items()
-                     if (section, key) not in FREE and _plain(value) != before.get(section, {}).get(key)]
+        Raises:
+            UsageError: a setting differs from the one that the finished steps were made with.
+        """
+        before = self.of(read_recipe(str(recipe)), {}, {})
+        old = before.sections()
+        differing = [f"{section}.{key} is {value!r}, was {old[section][key]!r}"
+                     for section, values in self.sections().items() for key, value in values.items()
+                     if (section, key) not in FREE and value != old[section][key]]
         if differing:
-            raise UsageError(f"{folder.path}: --resume: {', '.join(differing)} differs from the run's recipe.toml; "
-                             "continue with the same settings, or start anew with another -o")
-    folder.recipe.write_text(write_recipe(sections))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+            raise UsageError(f"{recipe.parent}: --resume with other settings: {'; '.join(differing)}; give the same, "
+                             "or no recipe (the run's own then), or start anew with another -o")
+        return before

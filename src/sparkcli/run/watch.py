@@ -1,19 +1,25 @@
 """What people see of a run: a live table on a terminal, plain lines elsewhere, the results at the end."""
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from sparkcli.bench.tables import percent, results_table
 
-COLUMNS = ("step", "solve", "judge", "compare", "reflect", "mixed", "kl", "clip", "queue", "tokens", "seconds")
-SHOWN = 16
+COLUMNS = ("step", "solve", "judge", "compare", "reflect", "mixed", "kl", "clipped", "queue", "s")
+"""Mean reward by task; groups with right and wrong samples, of all; KL to the base; share of clipped tokens; recycled
+prompts waiting; seconds."""
+SHOWN = 12
 """Steps that the live table shows, newest last."""
+PLAIN_WIDTH = 100
 
 
 class Lines:
@@ -22,51 +28,78 @@ class Lines:
     def __init__(self, console: Console, steps: int) -> None:
         self.console = console
         self.steps = steps
-        self.results: dict[str, Mapping[str, Any]] = {}
+
+    def begins(self, what: str) -> None:
+        """What is under way; only what takes long and says nothing else gets a line."""
+        if what.startswith("evaluation "):
+            self._line(f"{what} ...")
 
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
-        cells = zip(COLUMNS[1:], _cells(metrics, seconds)[1:], strict=True)
+        cells = zip(COLUMNS[1:-1], _cells(metrics, seconds)[1:-1], strict=True)
         values = "  ".join(f"{name} {cell}" for name, cell in cells if cell)
-        self._line(f"step {metrics['step']}/{self.steps}  {values}")
+        self._line(f"step {metrics['step']}/{self.steps}  {values}  {seconds:.1f} s")
 
     def evaluated(self, when: str, results: dict[str, Any]) -> None:
-        """An evaluation is done; the last one prints the table of results."""
-        if not results:
-            return
-        if when in ("before", "after"):
-            self.results[when] = results
-        if when == "after":
-            self.console.print(results_table(self.results))
-        else:
-            abilities = "  ".join(f"{name} {percent(value)}" for name, value in results["abilities"].items())
-            self._line(f"held out, {when}, % right:  {abilities}")
+        """An evaluation is done; the results after the last step wait for the table at the end."""
+        if results and when != "after":
+            values = "  ".join(f"{name} {percent(value)}" for name, value in results["abilities"].items())
+            self._line(f"held out, {when}, % right:  {values}")
+
+    def finished(self, summary: dict[str, Any]) -> None:
+        """The table of results, and where the policy is."""
+        results = {when: {"abilities": summary[when], "scaling": summary["scaling"][when]} for when in ("before", "after")}
+        if summary["after"]:
+            self.console.print(results_table(results))
+        self._line(f"{summary['steps']} steps, {summary['updates']} updates, {summary['seconds']:.0f} s; "
+                   f"policy: {summary['policy']}")
 
     def _line(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class LiveTable(Lines):
-    """The last steps as a table that is drawn anew after each."""
+    """The last steps as a table, and under it what is under way; drawn anew whenever one of them changes."""
 
     def __init__(self, console: Console, steps: int, live: Live) -> None:
         super().__init__(console, steps)
         self.live = live
         self.rows: deque[list[str]] = deque(maxlen=SHOWN)
+        self.started = time.monotonic()
+        self.under_way = ""
+
+    def begins(self, what: str) -> None:
+        """What is under way, in the last line."""
+        self.under_way = what.replace("again-", "recycled ")
+        self._draw()
 
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
         self.rows.append(_cells(metrics, seconds))
-        table = Table(*COLUMNS, title=f"step {metrics['step']} of {self.steps}: mean rewards, then the update")
+        self._draw()
+
+    def finished(self, summary: dict[str, Any]) -> None:
+        """The live part goes; the results stay."""
+        self.live.update("", refresh=True)
+        super().finished(summary)
+
+    def _draw(self) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
+        done = self.rows[-1][0] if self.rows else "0"
+        caption = f"{done} of {self.steps} steps, {minutes}:{seconds:02d}, {self.under_way}"
+        table = Table(box=box.SIMPLE_HEAD, title="mean rewards of the samples" if self.rows else None,
+                      caption=escape(caption), caption_justify="left", title_justify="left")
+        for name in COLUMNS if self.rows else ():
+            table.add_column(name, justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
-        self.live.update(table, refresh=True)
+        self.live.update(table if self.rows else caption, refresh=True)
 
 
 @contextlib.contextmanager
 def watching(*, terminal: bool, quiet: bool, steps: int) -> Iterator[Lines]:
     """A watcher for `run.loop.run`."""
-    console = Console(stderr=True, quiet=quiet, width=None if terminal else 120)
+    console = Console(stderr=True, quiet=quiet, width=None if terminal else PLAIN_WIDTH)
     if not terminal:
         yield Lines(console, steps)
         return
@@ -84,7 +117,7 @@ def _cells(metrics: Mapping[str, Any], seconds: float) -> list[str]:
             f"{groups['mixed']}/{sum(groups.values())}",
             _number(max((phase["kl"] for phase in updated), default=None), 4),
             _number(max((phase["clip_share"] for phase in updated), default=None), 3),
-            str(metrics["queue"]), str(sum(phase.get("tokens", 0) for phase in (policy, recycled))), f"{seconds:.1f}"]
+            str(metrics["queue"]), f"{seconds:.1f}"]
 
 
 def _number(value: float | None, digits: int = 2) -> str:
