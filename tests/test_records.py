@@ -25,7 +25,8 @@ from sparkcli.records import (
 PLAIN = {"id": "p1", "prompt": "1 + 1?", "answer": "2"}
 FULL = {
     **PLAIN, "question": "1 + 1", "verifier": {"name": "number", "rel_tol": 0.01}, "images": ["a.png"],
-    "source": [{"id": "p0", "sample": 3}], "sample": 0, "samples": 2, "completion": "\\boxed{2}", "finish_reason": "length",
+    "source": [{"id": "p0", "sample": 3}], "sample": 0, "samples": 2, "completion": "\\boxed{2}",
+    "finish_reason": "length",
     "prompt_token_ids": [1, 2], "token_ids": [3], "logprobs": [-0.5], "policy": "abc",
     "sampling": {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0, "max_tokens": 8, "engine": "scripted/1"},
     "verdict": {"status": "timeout", "verifier": "math"}, "reward": None, "difficulty": {"level": 3},
@@ -84,7 +85,7 @@ def test_a_stage_adds_and_carries() -> None:
 def test_samples_of_a_prompt_are_grouped_as_they_stand() -> None:
     rollouts = [Rollout(id=id, prompt="", sample=s, samples=2, completion="") for id in "ab" for s in range(2)]
     assert [[r.sample for r in group] for group in groups(rollouts)] == [[0, 1], [0, 1]]
-    with pytest.raises(InputError, match="'a': its samples do not stand next to each other"):
+    with pytest.raises(InputError, match="'a': its samples do not stand together"):
         list(groups([*rollouts, rollouts[0]]))
 
 

@@ -18,7 +18,7 @@ C = TypeVar("C")
 
 def option(default: Any, help: str, *, low: float | None = None, high: float | None = None,
            flag: str | None = None) -> Any:
-    """A field of a stage: its default, its help text, inclusive bounds, and its flags where `--field-name` will not do."""
+    """A field of a stage: default, help text, inclusive bounds, and its flags where `--field-name` will not do."""
     return field(default=default, metadata={"help": help, "low": low, "high": high, "flag": flag})
 
 
@@ -104,7 +104,7 @@ class TrainConfig:
     lora_rank: int = option(16, "rank of a new adapter", low=1)
     lora_alpha: int = option(32, "scale of a new adapter is alpha / rank", low=1)
     lr: float = option(1e-5, "peak learning rate of AdamW", low=0.0)
-    schedule: Literal["constant", "linear", "cosine"] = option("constant", "after the warm-up; decays need total-updates")
+    schedule: Literal["constant", "linear", "cosine"] = option("constant", "after warm-up; decays need total-updates")
     warmup_updates: int = option(0, "updates over which the rate rises", low=0)
     total_updates: int | None = option(None, "updates of the whole run, over all calls; where a decay reaches 0", low=1)
     beta1: float = option(0.9, "AdamW", low=0.0, high=1.0)
@@ -126,7 +126,7 @@ class JudgeConfig(SamplingConfig):
     section: ClassVar[str] = "judge"
 
     temperature: float = option(0.0, "0 is greedy", low=0.0)
-    mode: Literal["pointwise", "pairwise"] = option("pointwise", "each answer alone, or each pair of a prompt's answers")
+    mode: Literal["pointwise", "pairwise"] = option("pointwise", "each answer alone, or each pair of them")
     votes: int = option(1, "verdicts asked for per answer or pair, each with another wording", low=1)
     swap: bool = option(True, "pairwise: ask in both orders, so that position cannot win")
     shown: Literal["answer", "solution"] = option("answer", "what the judge sees of a completion")
@@ -171,7 +171,7 @@ class EvalConfig:
     limit: int = option(512, "items per ability at most", low=1)
     every: int = option(0, "steps between evaluations during the run; 0: before and after only", low=0)
     during: int = option(128, "items per ability in the evaluations during the run", low=1)
-    scaling: str = option("", "held-out prompts for test-time scaling (voting, best-of-N, self-reflection); empty: none")
+    scaling: str = option("", "held-out prompts for voting, best-of-N and self-reflection; empty: none")
     scaling_limit: int = option(256, "prompts of test-time scaling at most", low=1)
     scaling_samples: int = option(8, "answers sampled for each of them", low=2)
     seed: int = option(0, "of built-in problems", low=0)

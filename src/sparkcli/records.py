@@ -212,7 +212,7 @@ def groups(rollouts: Iterable[G]) -> Iterator[list[G]]:
             group = []
         if not group:
             if rollout.id in seen:
-                raise InputError(f"prompt {rollout.id!r}: its samples do not stand next to each other; sort by id first")
+                raise InputError(f"prompt {rollout.id!r}: its samples do not stand together; sort by id first")
             seen.add(rollout.id)
         group.append(rollout)
     if group:

@@ -1,6 +1,7 @@
 """Streams and outputs: every suffix, every way to be cut."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ PROMPTS = [Prompt(id=f"p{i}", prompt=f"Question {i}?", answer=str(i), extra={"ro
 SUFFIXES = ["", ".gz", ".zst"]
 
 
-def write(path: Path, prompts: list[Prompt]) -> None:
+def interrupted(prompts: list[Prompt]) -> Iterator[Prompt]:
+    yield from prompts
+    raise KeyboardInterrupt
+
+
+def write(path: Path, prompts: Iterable[Prompt]) -> None:
     with Output(str(path)) as sink:
         for prompt in prompts:
             sink.write(prompt)
@@ -31,10 +37,8 @@ def test_what_is_written_is_read_and_the_same_bytes_come_twice(tmp_path: Path, s
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_interrupted_output_is_not_there_and_can_be_continued(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.jsonl{suffix}"
-    with pytest.raises(KeyboardInterrupt), Output(str(path)) as sink:
-        for prompt in PROMPTS[:50]:
-            sink.write(prompt)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write(path, interrupted(PROMPTS[:50]))
     assert not path.exists()
     with Output(str(path), resume=True) as sink:
         rest = list(sink.skip_done(PROMPTS))
@@ -48,7 +52,8 @@ def test_an_interrupted_output_is_not_there_and_can_be_continued(tmp_path: Path,
 @pytest.mark.parametrize("cut", [1, 10, 100, 1000])
 def test_a_partial_output_that_was_killed_mid_line_goes_on_at_the_last_whole_group(tmp_path: Path, cut: int) -> None:
     path, partial = tmp_path / "a.jsonl", tmp_path / ".a.jsonl.partial"
-    rollouts = [Rollout(id=f"p{i}", prompt="?", sample=s, samples=4, completion="x" * i) for i in range(30) for s in range(4)]
+    rollouts = [Rollout(id=f"p{i}", prompt="?", sample=s, samples=4, completion="x" * i)
+                for i in range(30) for s in range(4)]
     with Output(str(path)) as sink:
         for rollout in rollouts:
             sink.write(rollout)
@@ -74,9 +79,9 @@ def test_a_finished_output_has_nothing_to_continue(tmp_path: Path) -> None:
 def test_another_input_is_not_continued(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write(path, PROMPTS[:3])
-    with pytest.raises(InputError, match="entry 1 was made from prompt 'p0', the input has 'p9' there"):
-        with Output(str(path), resume=True) as sink:
-            list(sink.skip_done(PROMPTS[9:]))
+    expected = "entry 1 was made from prompt 'p0', the input has 'p9' there"
+    with pytest.raises(InputError, match=expected), Output(str(path), resume=True) as sink:
+        list(sink.skip_done(PROMPTS[9:]))
     assert list(read(str(path), Prompt)) == PROMPTS[:3]
 
 
