@@ -4,7 +4,7 @@ Every reply is correct. It comes in one of two styles: *careful* writes the work
 compares the result with the claim character by character), *terse* gives the boxed answer at once, which is more
 than a net of this size can compute. The mixture of the two decides how often the model reasons before it answers.
 
-    careful  7+8=15, 4+3+1=8, 47+38=85. 8,8= 5,7≠ \boxed{No}
+    careful  47+38:7+8=15, 4+3+1=8, =85. 8,8= 5,7≠ \boxed{No}
     terse    \boxed{No}
 """
 
@@ -32,11 +32,11 @@ class Mixture:
     """Shares of what is demonstrated; the abilities' weights need not add up to 1."""
 
     careful: float
-    hard: float = 0.1
-    solve: float = 0.28
-    judge: float = 0.3
-    compare: float = 0.22
-    reflect: float = 0.2
+    hard: float = 0.2
+    solve: float = 0.25
+    judge: float = 0.27
+    compare: float = 0.23
+    reflect: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,12 @@ from sparkcli.builtin.tiny_math import vocabulary, warmstart
 from sparkcli.builtin.tiny_math.demonstrations import ABILITIES, Mixture, demonstrate
 from sparkcli.builtin.tiny_math.warmstart import Stage
 
-SKILLS = Stage(steps=1000, mixture=Mixture(careful=0.88, hard=0.08), rate=1.0, end_rate=0.05)
-HABITS = Stage(steps=150, mixture=Mixture(careful=0.3, hard=0.05), rate=0.15, end_rate=0.02)
-MEASURED = 300
+STAGES = {
+    "learn": Stage(steps=600, mixture=Mixture(careful=0.85), rate=1.0, end_rate=1.0),
+    "settle": Stage(steps=350, mixture=Mixture(careful=0.85), rate=1.0, end_rate=0.02),
+    "habits": Stage(steps=80, mixture=Mixture(careful=0.35), rate=0.1, end_rate=0.01),
+}
+MEASURED = 150
 MAX_NEW_TOKENS = 128
 
 
@@ -33,7 +36,7 @@ def main() -> None:
 
 
 def make(out: Path, seed: int) -> None:
-    """Skills, then habits; accuracies are logged after each, on held-out problems."""
+    """Trains through the stages, logs the accuracies on held-out problems, writes the folder."""
     start = time.monotonic()
 
     def log(line: str) -> None:
@@ -42,11 +45,11 @@ def make(out: Path, seed: int) -> None:
     tokenizer = vocabulary.build()
     model = warmstart.new_model(tokenizer, seed)
     log(f"torch {torch.__version__}, seed {seed}, {model.num_parameters()} parameters, {len(tokenizer)} tokens")
-    for name, stage in (("skills", SKILLS), ("habits", HABITS)):
+    for number, (name, stage) in enumerate(STAGES.items()):
         log(f"{name}: {stage}")
-        warmstart.train(model, tokenizer, stage, seed, log)
-        log(f"greedy accuracy after {name}, standard tier: {measured(model, tokenizer, 0.0)}")
-        log(f"greedy accuracy after {name}, hard tier:     {measured(model, tokenizer, 1.0)}")
+        warmstart.train(model, tokenizer, stage, seed + number, log)
+        log(f"greedy accuracy in percent, standard tier: {measured(model, tokenizer, 0.0)}")
+        log(f"greedy accuracy in percent, hard tier:     {measured(model, tokenizer, 1.0)}")
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 

@@ -34,15 +34,24 @@ class Scratch:
         self.lines.append(f"{expression}={value}")
         return value
 
-    def result(self, expression: str, value: int) -> int:
-        """Writes a result that its columns already fixed, unless they say the same."""
-        line = f"{expression}={value}"
-        if not self.lines or self.lines[-1] != line:
-            self.lines.append(line)
+    def heading(self, expression: str) -> None:
+        """Writes what is to be worked out by columns: `47+38:` before the first of them."""
+        self.lines.append(f"{expression}:")
+
+    def result(self, value: int) -> int:
+        """Writes the result that the columns add up to: `=85`."""
+        self.lines.append(f"={value}")
         return value
+
+    def text(self) -> str:
+        """The sheet as one line."""
+        return SEPARATOR.join(self.lines).replace(f":{SEPARATOR}", ":")
 
     def add(self, a: int, b: int) -> int:
         """a + b by columns from the right; a column with nothing to add is not written."""
+        if max(a, b) < 10:
+            return self.fact(f"{a}+{b}", a + b)
+        self.heading(f"{a}+{b}")
         digits: list[int] = []
         carry = 0
         for column in range(max(len(str(a)), len(str(b)))):
@@ -53,27 +62,31 @@ class Scratch:
                 total = self.fact("+".join(parts), total)
             carry, digit = min(total // 10, 1), total % 10
             digits.append(digit)
-        return self.result(f"{a}+{b}", _number([*digits, carry]))
+        return self.result(_number([*digits, carry]))
 
     def subtract(self, a: int, b: int) -> int:
         """a - b by columns from the right, a borrowed ten written as `1x`."""
         if b > a:
             raise SlipError
+        if a < 10:
+            return self.fact(f"{a}-{b}", a - b)
+        self.heading(f"{a}-{b}")
         digits: list[int] = []
         borrow = 0
         for column in range(len(str(a))):
             x, y = _digit(a, column) or 0, _digit(b, column)
-            parts = ["1"] * borrow + ([str(y)] if y is not None else [])
+            parts = ([str(y)] if y is not None else []) + ["1"] * borrow
             left = x - borrow - (y or 0)
             borrow = int(left < 0)
             expression = "-".join([str(x + 10 * borrow), *parts])
             digits.append(min(9, self.fact(expression, left + 10 * borrow)) if parts else x)
-        return self.result(f"{a}-{b}", _number(digits))
+        return self.result(_number(digits))
 
     def multiply(self, a: int, k: int) -> int:
         """a * k for a single digit k: by heart up to twelve, else by columns."""
         if a <= 12:
             return self.fact(f"{a}*{k}", a * k)
+        self.heading(f"{a}*{k}")
         digits: list[int] = []
         carry = 0
         for column in range(len(str(a))):
@@ -81,10 +94,11 @@ class Scratch:
             total = self.fact(f"{x}*{k}" + (f"+{carry}" if carry else ""), x * k + carry)
             carry, digit = divmod(total, 10)
             digits.append(digit)
-        return self.result(f"{a}*{k}", _number([*digits, carry]))
+        return self.result(_number([*digits, carry]))
 
     def divide(self, a: int, k: int) -> int:
         """a / k for a single digit k, by long division."""
+        self.heading(f"{a}/{k}")
         quotient = rest = 0
         for digit in str(a):
             rest = 10 * rest + int(digit)
@@ -93,7 +107,7 @@ class Scratch:
                 left = max(0, rest - part * k)
                 self.lines[-1] += f"r{left}" if left else ""
                 quotient, rest = 10 * quotient + part, left
-        return self.result(f"{a}/{k}", quotient)
+        return self.result(quotient)
 
     def solve(self, problem: Problem) -> tuple[int, int]:
         """Works the problem out; numerator and denominator of the result."""
@@ -128,7 +142,7 @@ def work(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
     """The correct working and its result."""
     sheet = Scratch(rng)
     value = sheet.solve(problem)
-    return SEPARATOR.join(sheet.lines), value
+    return sheet.text(), value
 
 
 def slip(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
@@ -142,4 +156,4 @@ def slip(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
         except SlipError:
             continue
         if value != right and value[1] > 0:
-            return SEPARATOR.join(wrong.lines), value
+            return wrong.text(), value
