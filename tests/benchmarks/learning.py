@@ -51,7 +51,9 @@ def run(recipe: Path, out: Path, overrides: Sequence[str], jobs: int) -> Summary
 def pair(recipe: Path, folder: Path, seed: int, jobs: int) -> dict[str, Summary]:
     """SPARK, then GRPO with as many updates, for one seed."""
     spark = run(recipe, folder / f"spark-{seed}", [f"loop.seed={seed * 1000}"], jobs)
-    plain = ["loop.recycle=false", f"loop.steps={spark['phases']}"]
+    steps = map(orjson.loads, (folder / f"spark-{seed}" / "metrics.jsonl").read_bytes().splitlines())
+    phases = sum(1 + ("recycled" in step) for step in steps)
+    plain = ["loop.recycle=false", f"loop.steps={phases}"]
     return {"SPARK": spark, "GRPO": run(recipe, folder / f"grpo-{seed}", [f"loop.seed={seed * 1000}", *plain], jobs)}
 
 

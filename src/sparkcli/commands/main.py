@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from sparkcli import __version__
-from sparkcli.commands.boundary import INTERRUPTED, tell
+from sparkcli.commands.boundary import INTERRUPTED, silence_stdout, tell
 from sparkcli.commands.options import STYLE, add
-from sparkcli.errors import UsageError, nearest
+from sparkcli.errors import SparkError, UsageError, nearest
 
 COMMANDS = {
     "prepare": "Turns rows of a data set into prompts.",
@@ -40,6 +40,8 @@ WrongUsage: Any = typer.BadParameter.__base__
 
 def main() -> None:
     """Entry point of the `sparkcli` script."""
+    # Idle threads of torch would otherwise spin; beside other busy processes that made steps thirty times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
     try:
         if "_SPARKCLI_COMPLETE" in os.environ:
@@ -53,6 +55,10 @@ def main() -> None:
             status = UsageError.exit_code
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except OSError as error:  # help that cannot be printed
+        silence_stdout()
+        tell(f"standard output: {error.strerror}")
+        status = SparkError.exit_code
     sys.exit(status)
 
 
