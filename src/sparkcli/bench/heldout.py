@@ -1,7 +1,7 @@
 """The held-out items of an evaluation: fixed before the first update, so that before and after answer the same.
 
 Judge, pair and reflection items are made from the base policy's own sampled answers to held-out problems, in the
-recycler's wordings. Right and wrong answers to judge are equally many, so that a judge that always says Yes scores 50 %.
+recycler's wordings. Right and wrong answers to judge are equally many: a judge that always says Yes scores 50 %.
 """
 
 import itertools

@@ -1,19 +1,20 @@
 """What more computing at test time buys: voting, best-of-N by the model's own judge, self-reflection.
 
     greedy           one greedy answer
-    sampled          one sampled answer (mean over the N)
+    sampled          one sampled answer (mean over the N; its standard error is that of a mean over problems)
     majority         the most frequent of N sampled answers
     best_of_n        the one of N that the model's own judge accepts (the more frequent of those that it does)
     self_reflection  of the first sampled answer: judge, reflect where judged wrong
     pass_at_n        at least one of N is right: what a perfect judge would pick
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from sparkcli.bench.abilities import accuracy
 from sparkcli.bench.stages import Stages
 from sparkcli.method.answers import spelling
-from sparkcli.method.metrics import Proportion, majority, pass_at_k
+from sparkcli.method.metrics import Proportion, majority
 from sparkcli.method.prompts import answer_of
 from sparkcli.records import Judged, Prompt, Scored
 
@@ -25,7 +26,7 @@ def scaling(problems: Sequence[Prompt], stages: Stages, samples: int) -> dict[st
     judged_groups = [[next(judged) for _ in group] for group in drawn]
     return {
         "greedy": accuracy(stages.verify(stages.greedy(problems))),
-        "sampled": accuracy(s for group in drawn for s in group),
+        "sampled": mean_share(drawn),
         "majority": Proportion.from_outcomes(_right(group, voted(group)) for group in drawn),
         "best_of_n": Proportion.from_outcomes(_right(group, best(own))
                                               for group, own in zip(drawn, judged_groups, strict=True)),
@@ -43,17 +44,30 @@ def best(group: Sequence[Judged]) -> int | None:
     """Index of the answer with the highest judgement; among equals the most frequent one."""
     scores = [j.judgement.score for j in group]
     top = max((score for score in scores if score is not None), default=None)
-    return majority([answer_of(j) if score == top else None for j, score in zip(group, scores, strict=True)], key=spelling)
+    answers = [answer_of(j) if score == top else None for j, score in zip(group, scores, strict=True)]
+    return majority(answers, key=spelling)
+
+
+def mean_share(groups: Iterable[Sequence[Scored]]) -> Proportion:
+    """Mean over problems of the share of right samples; `n` counts problems, as samples of one are not independent."""
+    shares = [Proportion.from_outcomes(map(_is_right, group)).accuracy for group in groups]
+    known = [share for share in shares if share is not None]
+    if not known:
+        return Proportion(None, None, 0, len(shares))
+    mean = math.fsum(known) / len(known)
+    spread = math.fsum((share - mean) ** 2 for share in known)
+    return Proportion(mean, math.sqrt(spread) / len(known), len(known), len(shares) - len(known))
 
 
 def _right(group: Sequence[Scored], index: int | None) -> bool | None:
     """Whether the picked sample is right; nothing picked is wrong, as an answer that was not given."""
-    if index is None:
-        return False
-    reward = group[index].reward
-    return None if reward is None else reward == 1
+    return False if index is None else _is_right(group[index])
 
 
 def _any_right(group: Sequence[Scored]) -> bool | None:
-    chance = pass_at_k([None if s.reward is None else s.reward == 1 for s in group], sum(s.reward is not None for s in group))
-    return None if chance is None else chance == 1
+    known = [outcome for outcome in map(_is_right, group) if outcome is not None]
+    return any(known) if known else None
+
+
+def _is_right(scored: Scored) -> bool | None:
+    return None if scored.reward is None else scored.reward == 1

@@ -8,7 +8,7 @@ from sparkcli.config import JudgeConfig, ReflectConfig, RolloutConfig
 from sparkcli.method.judging import judge
 from sparkcli.method.reflecting import reflect
 from sparkcli.method.templates import Templates
-from sparkcli.records import Judged, Prompt, Rollout, Scored
+from sparkcli.records import Judged, Prompt, Rollout, Scored, groups
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Stages:
     def drawn(self, prompts: Iterable[Prompt], samples: int) -> list[list[Scored]]:
         """Sampled completions with verdicts, a list per prompt."""
         scored = self.verify(itertools.chain.from_iterable(self.sample(prompts, self.sampling.drawing(samples))))
-        return [list(group) for _, group in itertools.groupby(scored, key=lambda s: s.id)]
+        return list(groups(scored))
 
-    def judged(self, groups: Iterable[Sequence[Rollout]]) -> list[Judged]:
+    def judged(self, drawn: Iterable[Sequence[Rollout]]) -> list[Judged]:
         """Each rollout with the model's own pointwise verdict."""
-        return list(judge(groups, self._greedily, JudgeConfig(mode="pointwise"), self.templates))
+        return list(judge(drawn, self._greedily, JudgeConfig(mode="pointwise"), self.templates))
 
     def reflected(self, answers: Sequence[Rollout]) -> list[Scored]:
         """Verdicts on what test-time self-reflection makes of first answers."""

@@ -1,6 +1,7 @@
 """`loop`: the whole method, from a recipe."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +10,11 @@ import typer
 
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import command
-from sparkcli.config import SECTIONS, parse_text
+from sparkcli.config import SECTIONS, LoopConfig, parse_text, resolve
 from sparkcli.errors import UsageError, nearest
 from sparkcli.files.recipe import read_recipe
 
-Recipe = Annotated[str | None, typer.Argument(help="TOML file; with --resume it may be left out", metavar="[RECIPE]")]
+Recipe = Annotated[str | None, typer.Argument(help="TOML file; with --resume it may be left out", metavar="RECIPE")]
 Override = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", show_default=False,
                                                     help="one setting, over the recipe's; repeatable")]
 Steps = Annotated[int | None, typer.Option(help="over the recipe's loop.steps", show_default=False)]
@@ -25,14 +26,18 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved reci
 @command
 def loop(recipe: Recipe = None, *, out: Out = None, steps: Steps = None, settings: Override = None,
          resume: Resume = False, dry_run: DryRun = False, console: Console) -> None:
-    """Rollout, verify, train, recycle and train again, with evaluations before and after. Killed at any instant, the same command with --resume continues; the files are those of a run that was never killed.
+    """Rollout, verify, train, recycle and train again, with evaluations before and after. Killed at any instant, the
+    same command with --resume continues; the files are those of a run that was never killed.
 
     sparkcli loop recipes/quickstart.toml -o runs/first
     """
-    sections = _sections(recipe, out, settings or [], resume)
+    if recipe is None and resume:
+        recipe = str(Path(resolve(LoopConfig, {"out": out}, os.environ, {}).out) / "recipe.toml")
+    sections: dict[str, Any] = read_recipe(recipe) if recipe else {}
+    environ = _lay_over(sections, settings or [], os.environ)
     from sparkcli.run.settings import Settings
 
-    resolved = Settings.of(sections, os.environ, {"steps": steps, "out": out})
+    resolved = Settings.of(sections, environ, {"steps": steps, "out": out})
     if dry_run:
         from sparkcli.files.recipe import write_recipe
 
@@ -45,11 +50,9 @@ def loop(recipe: Recipe = None, *, out: Out = None, steps: Steps = None, setting
         run(resolved, watcher, resume=resume)
 
 
-def _sections(recipe: str | None, out: str | None, overrides: list[str], resume: bool) -> dict[str, Any]:
-    """The recipe (of the run itself where it is continued without one) with `--set` laid over it."""
-    if recipe is None and resume and out:
-        recipe = str(Path(out) / "recipe.toml")
-    sections: dict[str, Any] = read_recipe(recipe) if recipe else {}
+def _lay_over(sections: dict[str, Any], overrides: list[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Puts `--set` into the sections of a recipe; returns the environment without the variables they outrank."""
+    outranked = set()
     for text in overrides:
         name, equals, value = text.partition("=")
         section, dot, key = name.partition(".")
@@ -61,4 +64,5 @@ def _sections(recipe: str | None, out: str | None, overrides: list[str], resume:
         if key not in keys:
             raise UsageError(f"--set {text!r}: unknown key{nearest(key, keys)}")
         sections.setdefault(section, {})[key] = parse_text(SECTIONS[section], key, value, f"--set {name}")
-    return sections
+        outranked.add(f"SPARKCLI_{section}_{key}".upper())
+    return {variable: value for variable, value in environ.items() if variable not in outranked}

@@ -58,7 +58,8 @@ class Evaluation:
     @property
     def stages(self) -> Stages:
         """What the benchmarks work with."""
-        return Stages(self.engine.sample, self.pool.verify, self.templates, self.settings.rollout, self.settings.reflect)
+        settings = self.settings
+        return Stages(self.engine.sample, self.pool.verify, self.templates, settings.rollout, settings.reflect)
 
     @cached_property
     def items(self) -> HeldOut:

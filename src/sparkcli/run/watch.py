@@ -48,7 +48,8 @@ class Lines:
 
     def finished(self, summary: dict[str, Any]) -> None:
         """The table of results, and where the policy is."""
-        results = {when: {"abilities": summary[when], "scaling": summary["scaling"][when]} for when in ("before", "after")}
+        results = {when: {"abilities": summary[when], "scaling": summary["scaling"][when]}
+                   for when in ("before", "after")}
         if summary["after"]:
             self.console.print(results_table(results))
         self._line(f"{summary['steps']} steps, {summary['updates']} updates, {summary['seconds']:.0f} s; "
