@@ -71,7 +71,7 @@ def test_a_wrong_type_is_named_with_its_place(change: dict[str, object], message
 
 
 def test_a_missing_field_is_named_with_the_nearest_that_is_there() -> None:
-    with pytest.raises(InputError, match=r"f:1: prompt: expected in a prompt, missing; did you mean 'promt'\?"):
+    with pytest.raises(InputError, match=r"f:1: prompt: expected in a prompt record, missing; did you mean 'promt'\?"):
         from_json(Prompt, {"id": "a", "promt": "x"}, "f:1")
 
 

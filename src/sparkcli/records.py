@@ -176,7 +176,7 @@ def from_json(cls: type[R], value: Json, place: str) -> R:
     except TypeError:
         missing = [f.name for f in dataclasses.fields(cls) if _required(f) and f.name not in fields]
         name = next((name for name in missing if name != "id"), "id")  # an id can be made, the rest cannot
-        raise InputError(f"{place}: {name}: expected in a {cls.__name__.lower()}, missing"
+        raise InputError(f"{place}: {name}: expected in a {cls.__name__.lower()} record, missing"
                          f"{nearest(name, extra) if extra else ''}") from None
 
 

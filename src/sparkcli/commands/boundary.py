@@ -27,10 +27,10 @@ def guarded(*, verbose: bool) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise _ended(error, "interrupted", INTERRUPTED, verbose) from None
     except BrokenPipeError:
-        _silence_stdout()
+        silence_stdout()
         raise typer.Exit(0) from None  # who reads had enough: not an error
     except (OSError, MemoryError) as error:
-        _silence_stdout()
+        silence_stdout()
         raise _ended(error, _line(error), SparkError.exit_code, verbose) from None
     except Exception as error:  # noqa: BLE001 - the last resort: a defect of ours, still told in one line
         told = f"{type(error).__name__}: {_line(error)} (a defect of sparkcli; -v shows where)"
@@ -58,7 +58,7 @@ def _line(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _silence_stdout() -> None:
+def silence_stdout() -> None:
     """Python flushes stdout at exit; what cannot be written must not be tried again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

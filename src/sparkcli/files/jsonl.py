@@ -59,7 +59,7 @@ def decode(line: bytes, place: str) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error}") from None
+        raise InputError(f"{place}: not JSON: {error.msg} at column {error.pos + 1}") from None
 
 
 def read(path: str, cls: type[R]) -> Iterator[R]:

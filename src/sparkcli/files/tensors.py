@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sparkcli.errors import InputError
+from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.files.jsonl import commit
 from sparkcli.records import G, Rollout
 
@@ -23,10 +23,14 @@ _REFERENCE = re.compile(r"(.+\.safetensors)#(\d+):(\d+),(\d+):(\d+)")
 
 
 class SideFile:
-    """Moves arrays of rollouts into shards. Groups are held back until the shard that they name is on disk."""
+    """Moves arrays of rollouts into shards. Groups are held back until the shard that they name is on disk.
+
+    Raises:
+        UsageError: the path cannot be that of a side file.
+    """
 
     def __init__(self, path: str | None) -> None:
-        self._path = Path(path) if path else None
+        self._path = _checked(Path(path)) if path else None
         self._held: list[list[Rollout]] = []
         self._tokens = 0
 
@@ -104,12 +108,26 @@ def _shard(path: str) -> dict[str, Any]:
 
 def _save(path: Path, prompt_ids: list[int], token_ids: list[int], logprobs: list[float]) -> None:
     import numpy as np
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     temporary = path.with_name(f".{path.name}.partial")
-    save_file({"prompt_token_ids": np.asarray(prompt_ids, np.int32), "token_ids": np.asarray(token_ids, np.int32),
-               "logprobs": np.asarray(logprobs, np.float32)}, temporary)
-    commit(temporary, path)
+    arrays = {"prompt_token_ids": np.asarray(prompt_ids, np.int32), "token_ids": np.asarray(token_ids, np.int32),
+              "logprobs": np.asarray(logprobs, np.float32)}
+    try:
+        save_file(arrays, temporary)
+        commit(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise SparkError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _checked(path: Path) -> Path:
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path}: --tensors expects a name that ends in .safetensors")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    return path
 
 
 def _free_name(path: Path) -> Path:

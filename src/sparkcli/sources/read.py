@@ -115,6 +115,7 @@ def _hub(source: str, split: str) -> Rows:
         raise UsageError(f"{source}: no such file, and no id of a hub dataset")
     import datasets
 
+    datasets.disable_progress_bars()  # people are told about progress by the commands alone
     name, _, config = (source, "", "") if os.path.isdir(source) else source.partition(":")
     try:
         table = datasets.load_dataset(name, config or _usual_config(name), split=split)
