@@ -27,6 +27,7 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct -n 8 | sparkcli verify > scored.jsonl
     """
     from sparkcli.engines import open_engine
+    from sparkcli.engines.base import window
     from sparkcli.files.tensors import SideFile
 
     if config.top_p < 1 or config.top_k > 0:
@@ -38,7 +39,7 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
     reasons: Counter[str] = Counter()
     total, error = 0, None
     side = SideFile(tensors)
-    with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
+    with (Output(out, resume=resume, together=window(config)) as sink, closing(open_engine(model)) as engine,
           console.progress("rollout", records=out) as advance):
         try:
             for group in engine.sample(sink.skip_done(records), config):

@@ -7,6 +7,15 @@ from typing import Protocol
 from sparkcli.config import RolloutConfig
 from sparkcli.records import Prompt, Rollout
 
+WINDOW_BATCHES = 4
+"""Batches whose prompts are sorted together; results of a window come out together."""
+
+
+def window(config: RolloutConfig) -> int:
+    """Prompts that an engine takes in together. Floating point makes log-probs depend on what shares a batch, so work
+    that goes on at a multiple of this gives the same bytes as work that never stopped."""
+    return max(1, WINDOW_BATCHES * config.batch_size // config.samples)
+
 
 class Engine(Protocol):
     """A sampler that holds one policy. Every engine passes the suite in `tests/engines/contract.py`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import transformers
 
 from sparkcli.config import RolloutConfig
+from sparkcli.engines.base import window
 from sparkcli.engines.decoding import Decoded, Request, Rules, decode
 from sparkcli.engines.draws import stream_key
 from sparkcli.engines.groups import failed, sampled
@@ -21,9 +22,6 @@ from sparkcli.errors import InputError
 from sparkcli.models.policy import Policy, load_into
 from sparkcli.models.prompts import context_length, encode, stop_ids
 from sparkcli.records import Prompt, Rollout, Sampling
-
-WINDOW_BATCHES = 4
-"""Batches whose prompts are sorted together; results of a window come out together."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,9 @@ class TransformersEngine:
 
     def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         """One group per prompt, in order. The policy must not change while groups are being taken."""
-        per_window = max(1, WINDOW_BATCHES * config.batch_size // config.samples)
         stream = iter(prompts)
-        while window := list(islice(stream, per_window)):
-            yield from self._sample_window(window, config)
+        while taken := list(islice(stream, window(config))):
+            yield from self._sample_window(taken, config)
 
     def load_policy(self, directory: Path | None) -> None:
         """From now on samples the policy in `directory`; None is the bare model."""
@@ -53,17 +50,17 @@ class TransformersEngine:
         """Lets go of the policy; a trainer that holds it keeps it."""
         del self.policy
 
-    def _sample_window(self, window: Sequence[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
+    def _sample_window(self, prompts: Sequence[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         waiting: dict[int, _Waiting] = {}
         errors: dict[int, InputError] = {}
-        for index, prompt in enumerate(window):
+        for index, prompt in enumerate(prompts):
             try:
                 waiting[index] = _Waiting(prompt, self._encode(prompt, config))
             except InputError as error:
                 errors[index] = error
         decoded = self._decode(waiting, config)
         sampling = self._sampling(config)
-        for index, prompt in enumerate(window):
+        for index, prompt in enumerate(prompts):
             if index in errors:
                 yield failed(prompt, sampling, self.policy.fingerprint, str(errors[index]))
             else:

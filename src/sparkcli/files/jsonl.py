@@ -82,14 +82,15 @@ class Output:
 
     A file is written as `.NAME.partial` beside its place and renamed when done. Interrupted, the partial file stays,
     in whole lines, and `resume=True` continues it; with `resume=None` it cannot be continued and does not stay. A
-    device or named pipe is written directly.
+    device or named pipe is written directly. `together`: groups that are computed together, counted from the first; of
+    a partial file only a multiple of it is kept.
 
     Raises:
         UsageError: the path cannot be written.
         SparkError: the disk is full.
     """
 
-    def __init__(self, path: str, *, resume: bool | None = False) -> None:
+    def __init__(self, path: str, *, resume: bool | None = False, together: int = 1) -> None:
         if resume and path == "-":
             raise UsageError("--resume continues a file; name one with -o")
         self.path = path
@@ -98,8 +99,11 @@ class Output:
         self._direct = path == "-" or _is_special(path)
         self._kept: list[bytes] = []
         self.done: list[str] = []
-        if resume:
-            self._keep_whole_groups()
+        if resume and self._partial.exists():
+            groups = list(_whole_groups(self._partial, path))
+            self._keep(groups[:len(groups) // together * together])
+        elif resume and Path(path).exists():
+            self._keep(_whole_groups(Path(path), path))
 
     def __enter__(self) -> Self:
         if self.path == "-":
@@ -168,26 +172,10 @@ class Output:
         else:
             error.add_note(f"what is done stays in {self._partial}, --resume goes on from there")
 
-    def _keep_whole_groups(self) -> None:
-        """Reads what an earlier run wrote; the last group is kept only if it is whole."""
-        before = self._partial if self._partial.exists() else Path(self.path)
-        if not before.exists():
-            return
-        group: list[bytes] = []
-        id = ""
-        for record, line in _whole_lines(before, self.path):
-            if group and record["id"] != id:  # a group that lacks its last samples is whole where another follows
-                self._keep(id, group)
-                group = []
-            group.append(line)
-            id = record["id"]
-            if record["sample"] + 1 == record["samples"] if "samples" in record else True:
-                self._keep(id, group)
-                group = []
-
-    def _keep(self, id: str, group: list[bytes]) -> None:
-        self._kept += group
-        self.done.append(id)
+    def _keep(self, groups: Iterable[tuple[str, list[bytes]]]) -> None:
+        for id, group in groups:
+            self.done.append(id)
+            self._kept += group
 
     def skip_done(self, prompts: Iterable[T]) -> Iterator[T]:
         """The prompts (or rollouts, group by group) that are still to do.
@@ -311,6 +299,21 @@ class _Owning(io.BufferedWriter):
 
 def _is_special(path: str) -> bool:
     return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+
+
+def _whole_groups(before: Path, name: str) -> Iterator[tuple[str, list[bytes]]]:
+    """Ids and lines of the groups that an earlier run wrote; the last group only if it is whole."""
+    group: list[bytes] = []
+    id = ""
+    for record, line in _whole_lines(before, name):
+        if group and record["id"] != id:  # a group that lacks its last samples is whole where another follows
+            yield id, group
+            group = []
+        group.append(line)
+        id = record["id"]
+        if record["sample"] + 1 == record["samples"] if "samples" in record else True:
+            yield id, group
+            group = []
 
 
 def _whole_lines(before: Path, name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
