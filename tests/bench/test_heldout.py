@@ -50,7 +50,7 @@ def test_whoever_knows_the_labels_scores_everywhere(stages: Callable[..., Stages
         assert [scored.reward for scored in knows.verify(knows.greedy(prompts))] == [1.0] * 10
 
 
-def test_the_same_problems_and_answers_give_the_same_bytes_in_batches_of_any_size(stages: Callable[..., Stages]) -> None:
+def test_the_same_answers_give_the_same_bytes_in_batches_of_any_size(stages: Callable[..., Stages]) -> None:
     def content(items: HeldOut) -> list[bytes]:
         return [dumps(prompt) for prompts in vars(items).values() for prompt in prompts]
 

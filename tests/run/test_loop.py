@@ -30,7 +30,8 @@ def lines_of(path: Path) -> int:
 
 
 def test_a_run_leaves_its_records_its_policies_and_a_summary(runs: Runs) -> None:
-    folder = runs(eval__scaling="builtin:tiny-math/hard", eval__scaling_limit=2, loop__prompts="builtin:tiny-math/train")
+    folder = runs(loop__prompts="builtin:tiny-math/train", eval__scaling="builtin:tiny-math/hard",
+                  eval__scaling_limit=2)
     assert names(folder / "policy") == names(folder / "steps") == ["000001", "000002", "000003"]
     summary = summary_of(folder)
     assert summary["before"].keys() == summary["after"].keys() == ABILITIES
@@ -128,7 +129,12 @@ def test_a_policy_that_is_saved_is_not_read_again(runs: Runs, monkeypatch: pytes
     """The engine shares the trainer's memory; what a network is loaded for is the start, and the KL's reference."""
     loaded: list[Path] = []
     load = sparkcli.models.policy._network
-    monkeypatch.setattr("sparkcli.models.policy._network", lambda folder, *rest: loaded.append(folder) or load(folder, *rest))
+
+    def noted(folder: Path, *rest: Any) -> Any:
+        loaded.append(folder)
+        return load(folder, *rest)
+
+    monkeypatch.setattr("sparkcli.models.policy._network", noted)
     folder = runs(model__engine="transformers", rollout__max_tokens=8, verify__max_error_share=1.0, eval__prompts="")
     assert len(set(loaded)) == 1, "the base alone"
     assert len(loaded) <= 2
