@@ -5,6 +5,7 @@ checkpoint is make.log). Bit-equal results need the same machine, torch version 
 """
 
 import argparse
+import itertools
 import random
 import time
 from pathlib import Path
@@ -16,11 +17,16 @@ from sparkcli.builtin.tiny_math import vocabulary, warmstart
 from sparkcli.builtin.tiny_math.demonstrations import ABILITIES, Mixture, demonstrate
 from sparkcli.builtin.tiny_math.warmstart import Stage
 
+CAREFUL, MOSTLY_TERSE = Mixture(careful=0.85), Mixture(careful=0.35)
 STAGES = {
-    "learn": Stage(steps=600, mixture=Mixture(careful=0.85), rate=1.0, end_rate=1.0),
-    "settle": Stage(steps=350, mixture=Mixture(careful=0.85), rate=1.0, end_rate=0.02),
-    "habits": Stage(steps=80, mixture=Mixture(careful=0.35), rate=0.1, end_rate=0.01),
+    "skills": (
+        Stage(steps=600, mixture=CAREFUL, rate=1.0, end_rate=1.0),
+        Stage(steps=400, mixture=CAREFUL, rate=0.8, end_rate=0.8),
+        Stage(steps=350, mixture=CAREFUL, rate=0.8, end_rate=0.02),
+    ),
+    "habits": (Stage(steps=80, mixture=MOSTLY_TERSE, rate=0.1, end_rate=0.01),),
 }
+"""What is learnt, and then how it is mostly used; the accuracies are measured after each of the two."""
 MEASURED = 150
 MAX_NEW_TOKENS = 128
 
@@ -45,11 +51,13 @@ def make(out: Path, seed: int) -> None:
     tokenizer = vocabulary.build()
     model = warmstart.new_model(tokenizer, seed)
     log(f"torch {torch.__version__}, seed {seed}, {model.num_parameters()} parameters, {len(tokenizer)} tokens")
-    for number, (name, stage) in enumerate(STAGES.items()):
-        log(f"{name}: {stage}")
-        warmstart.train(model, tokenizer, stage, seed + number, log)
-        log(f"greedy accuracy in percent, standard tier: {measured(model, tokenizer, 0.0)}")
-        log(f"greedy accuracy in percent, hard tier:     {measured(model, tokenizer, 1.0)}")
+    seeds = itertools.count(seed)
+    for name, stages in STAGES.items():
+        for stage in stages:
+            log(f"{name}: {stage}")
+            warmstart.train(model, tokenizer, stage, next(seeds), log)
+        log(f"greedy accuracy after {name}, in percent: standard tier: {measured(model, tokenizer, 0.0)}")
+        log(f"greedy accuracy after {name}, in percent: hard tier: {measured(model, tokenizer, 1.0)}")
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 
