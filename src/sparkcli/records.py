@@ -176,8 +176,9 @@ def from_json(cls: type[R], value: Json, place: str) -> R:
     except TypeError:
         missing = [f.name for f in dataclasses.fields(cls) if _required(f) and f.name not in fields]
         name = next((name for name in missing if name != "id"), "id")  # an id can be made, the rest cannot
+        close = nearest(name, extra)
         raise InputError(f"{place}: {name}: expected in a {cls.__name__.lower()} record, missing"
-                         f"{nearest(name, extra) if extra else ''}") from None
+                         f"{close if 'did you mean' in close else ''}") from None
 
 
 def to_json(record: Prompt) -> dict[str, Json]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +13,12 @@ PLAIN_INTERVAL_SECONDS = 30.0
 
 
 class Console:
-    """Messages of one command. Colour and bars only on a terminal (rich honours NO_COLOR and TERM=dumb)."""
+    """Messages of one command. Colour and bars only on a terminal (rich honours NO_COLOR)."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self.quiet = quiet
         self.verbose = verbose
-        self.terminal = sys.stderr.isatty() and not quiet
+        self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet
         log = logging.getLogger("sparkcli")
         log.handlers = [_Handler(self)]
         log.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -42,9 +44,10 @@ class Console:
     def progress(self, what: str, total: int | None = None, *, records: str) -> Iterator[Callable[[int], None]]:
         """A function that adds to a count: a bar on a terminal, else a line now and then.
 
-        `records` is where the records go, as `-o` names it: on a terminal they would break the bar.
+        `records` is where the records go, as `-o` names it. On a terminal they would break the bar, and in a pipe the
+        bar of the next command would.
         """
-        if self.terminal and not (records == "-" and sys.stdout.isatty()):
+        if self.terminal and (records != "-" or _stdout_is_file()):
             with _bar(what, total) as advance:
                 yield advance
             return
@@ -59,6 +62,11 @@ class Console:
                 self.say(f"{what}: {count}{f'/{total}' if total else ''} ({last - started:.0f} s)")
 
         yield count_up
+
+
+def _stdout_is_file() -> bool:
+    kind = os.fstat(sys.stdout.fileno()).st_mode
+    return not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind) and not sys.stdout.isatty()
 
 
 @contextlib.contextmanager

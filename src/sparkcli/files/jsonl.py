@@ -93,6 +93,8 @@ class Output:
     def __init__(self, path: str, *, resume: bool | None = False, together: int = 1) -> None:
         if resume and path == "-":
             raise UsageError("--resume continues a file; name one with -o")
+        if path != "-" and Path(path).is_dir():
+            raise UsageError(f"{path}: is a directory; name a file")
         self.path = path
         self._keeps = resume is not None
         self._partial = Path(path).with_name(f".{Path(path).name}.partial")
@@ -109,8 +111,6 @@ class Output:
         if self.path == "-":
             self._stream: BinaryIO = sys.stdout.buffer
             return self
-        if Path(self.path).is_dir():
-            raise UsageError(f"{self.path}: is a directory; name a file")
         try:
             self._stream = _open_output(self.path if self._direct else str(self._partial), self.path)
         except FileNotFoundError:
@@ -293,8 +293,10 @@ class _Owning(io.BufferedWriter):
     def close(self) -> None:
         if not self.closed:
             inner = cast(gzip.GzipFile, self.raw).fileobj
-            super().close()
-            cast(BinaryIO, inner).close()
+            try:
+                super().close()
+            finally:
+                cast(BinaryIO, inner).close()
 
 
 def _is_special(path: str) -> bool:
