@@ -10,7 +10,8 @@
 set -euo pipefail
 recipe=${1:-recipes/quickstart.toml}
 
-setting() { sparkcli loop "$recipe" --dry-run | sed -n "/^\[loop\]/,/^\$/s/^$1 = //p" | tr -d '"'; }
+settings=$(sparkcli loop "$recipe" --dry-run | sed -n '/^\[loop\]/,/^$/p')
+setting() { sed -n "s/^$1 = //p" <<< "$settings" | tr -d '"'; }
 stage() { sparkcli "$1" --recipe "$recipe" "${@:2}"; }
 
 out=$(setting out)

@@ -32,7 +32,7 @@ class Lines:
     def begins(self, what: str) -> None:
         """What is under way; only what takes long and says nothing else gets a line."""
         if what.startswith("evaluation "):
-            self._line(f"{what} ...")
+            self._line(f"{what} on held-out problems ...")
 
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
@@ -43,8 +43,9 @@ class Lines:
     def evaluated(self, when: str, results: dict[str, Any]) -> None:
         """An evaluation is done; the results after the last step wait for the table at the end."""
         if results and when != "after":
-            values = "  ".join(f"{name} {percent(value)}" for name, value in results["abilities"].items())
-            self._line(f"held out, {when}, % right:  {values}")
+            values = ", ".join(f"{name.removesuffix('_reflection')} {percent(value).partition(' ')[0]}"
+                               for name, value in results["abilities"].items())
+            self._line(f"{when}: {values} %")
 
     def finished(self, summary: dict[str, Any]) -> None:
         """The table of results, and where the policy is."""
@@ -88,9 +89,9 @@ class LiveTable(Lines):
         minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
         done = self.rows[-1][0] if self.rows else "0"
         caption = f"{done} of {self.steps} steps, {minutes}:{seconds:02d}, {self.under_way}"
-        table = Table(box=box.SIMPLE_HEAD, title="mean rewards of the samples" if self.rows else None,
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="mean rewards of the samples, and the updates",
                       caption=escape(caption), caption_justify="left", title_justify="left")
-        for name in COLUMNS if self.rows else ():
+        for name in COLUMNS:
             table.add_column(name, justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
