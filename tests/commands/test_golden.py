@@ -13,6 +13,7 @@ import pytest
 from tests.commands.conftest import Cli
 
 import sparkcli
+from sparkcli.commands.main import COMMANDS
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.parent for path in GOLDEN.rglob("cmd"))
@@ -37,5 +38,5 @@ def masked(text: str) -> str:
 
 
 def test_every_command_has_a_case():
-    assert {case.parent.name for case in CASES} >= {
-        "prepare", "rollout", "verify", "recycle", "train-step", "judge", "reflect", "bench", "loop", "export", "schema"}
+    """All but `doctor`, which finds something else on every machine."""
+    assert {case.parent.name for case in CASES} == COMMANDS.keys() - {"doctor"}

@@ -62,7 +62,7 @@ def _device() -> str:
         cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         return "; ".join(f"cuda:{i} {c.name}, {c.total_memory / 2**30:.0f} GiB" for i, c in enumerate(cards))
     found = torch.accelerator.current_accelerator(check_available=True)
-    return str(found) if found else f"cpu, {torch.get_num_threads()} thread(s)"
+    return str(found) if found else f"cpu, threads: {torch.get_num_threads()}"
 
 
 def _builtin() -> bool:

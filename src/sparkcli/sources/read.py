@@ -115,12 +115,14 @@ def _hub(source: str, split: str) -> Rows:
         raise UsageError(f"{source}: no such file, and no id of a hub dataset")
     import datasets
 
-    datasets.disable_progress_bars()  # people are told about progress by the commands alone
+    datasets.disable_progress_bars()  # people are told about progress, and of errors, by the commands alone
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     name, _, config = (source, "", "") if os.path.isdir(source) else source.partition(":")
     try:
         table = datasets.load_dataset(name, config or _usual_config(name), split=split)
     except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of kinds
-        raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(error)}") from None
+        cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+        raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(cause or error)}") from None
     for number, row in enumerate(table, 1):
         yield f"{source}: row {number}", row
 
@@ -153,7 +155,7 @@ def _is_json(line: bytes) -> bool:
         return False
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
