@@ -36,10 +36,10 @@ EXPECTED = [(row["question"], row["answer"]) for row in ROWS]
     ("a.json", JSON_LINES),
     ("a.json", orjson.dumps(ROWS, option=orjson.OPT_INDENT_2)),
     ("a.json", orjson.dumps({"data": ROWS, "version": 1})),
-    ("a.jsonl.gz", gzip.compress(JSON_LINES)),
+    ("a.jsonl.gz", gzip.compress(JSON_LINES, mtime=0)),
     ("a.jsonl.zst", zstandard.compress(JSON_LINES)),
     ("a.csv", 'question,answer\nWhat is 1 + 1?,2\n"A ""quoted"",\nbroken one?",3\n'.encode("utf-8-sig")),
-    ("a.csv.gz", gzip.compress(b'question,answer\nWhat is 1 + 1?,2\n"A ""quoted"",\nbroken one?",3\n')),
+    ("a.csv.gz", gzip.compress(b'question,answer\nWhat is 1 + 1?,2\n"A ""quoted"",\nbroken one?",3\n', mtime=0)),
 ])
 def test_kinds_of_files(tmp_path: Path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
@@ -115,7 +115,7 @@ def test_a_limit_reads_no_further(tmp_path: Path):
     ("a.csv", b"question,answer\nQ?\n", "a.csv:2: expected 2 cells, as in the header"),
     ("a.csv", b"question,answer\n\xff,2\n", "a.csv:"),
     ("a.parquet", b"PAR1 not really", "a.parquet: not Parquet"),
-    ("a.jsonl.gz", gzip.compress(JSON_LINES)[:-12], "a.jsonl.gz:"),
+    ("a.jsonl.gz", gzip.compress(JSON_LINES, mtime=0)[:-12], "a.jsonl.gz:"),
 ])
 def test_a_broken_file_is_named_with_the_place(tmp_path: Path, name: str, content: bytes, message: str):
     (tmp_path / name).write_bytes(content)
