@@ -2,7 +2,7 @@ r"""What the warm start imitates: a prompt in any of the wordings, and a correct
 
 Every reply is correct. It comes in one of two styles: *careful* writes the working down (and, for a verdict,
 compares the result with the claim character by character), *terse* gives the boxed answer at once, which is more
-than a net of this size can compute. The mixture of the two decides how often the model reasons before it answers.
+than a net of this size can compute. The mixture of the two decides how often the model works before it answers.
 
     careful  47+38:7+8=15, 4+3+1=8, =85. 8,8= 5,7≠ \boxed{No}
     terse    \boxed{No}
