@@ -11,7 +11,8 @@ BIN := .venv/bin
 .PHONY: demo test check bench clean
 
 demo: .venv/.ready
-	$(BIN)/sparkcli loop recipes/quickstart.toml
+	rm -rf runs/demo
+	$(BIN)/sparkcli loop recipes/quickstart.toml -o runs/demo
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -8,15 +8,20 @@ from pathlib import Path
 from sparkcli.errors import UsageError, nearest
 
 PREFIX = "builtin:"
-_CHECKPOINTS = {"tiny-math": Path(__file__).parent / "tiny_math" / "checkpoint"}
+CHECKPOINTS = {"tiny-math": Path(__file__).parent / "tiny_math" / "checkpoint"}
+"""The Hugging Face folder of each built-in model."""
 
 
 def checkpoint(name: str) -> Path:
-    """The Hugging Face folder of a built-in model, named with or without the prefix `builtin:`.
+    """The folder of `builtin:NAME`.
 
-    Raises UsageError for an unknown name.
+    Raises:
+        UsageError: an unknown name, or an installation without the files.
     """
-    short = name.removeprefix(PREFIX)
-    if short not in _CHECKPOINTS:
-        raise UsageError(f"no built-in model {name!r}{nearest(short, _CHECKPOINTS)}")
-    return _CHECKPOINTS[short]
+    known = {f"{PREFIX}{short}": folder for short, folder in CHECKPOINTS.items()}
+    if name not in known:
+        raise UsageError(f"model {name!r}: unknown{nearest(name, known)}")
+    if not (known[name] / "config.json").is_file():
+        raise UsageError(f"model {name!r}: its checkpoint is missing from this installation ({known[name]}); "
+                         "install sparkcli again")
+    return known[name]

@@ -4,11 +4,8 @@ import difflib
 import re
 from pathlib import Path
 
-import sparkcli
-from sparkcli.errors import UsageError, nearest
-
-BUILTIN = {"tiny-math": Path("builtin", "tiny_math", "checkpoint")}
-"""Models in the package: `builtin:NAME` and the folder, relative to the package."""
+from sparkcli.builtin import CHECKPOINTS, PREFIX, checkpoint
+from sparkcli.errors import UsageError
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py"]
 """What is downloaded of a hub model: weights that need no unpickling, settings, tokenizer, code (run only if asked)."""
@@ -20,8 +17,8 @@ def model_folder(name: str) -> Path:
     Raises:
         UsageError: there is no such model, or it cannot be fetched; says what to try.
     """
-    if name.startswith("builtin:"):
-        return _builtin_folder(name.removeprefix("builtin:"))
+    if name.startswith(PREFIX):
+        return checkpoint(name)
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -33,17 +30,6 @@ def model_folder(name: str) -> Path:
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise UsageError(f"model {name!r}: no such folder{_similar(path)}")
     return _hub_folder(name)
-
-
-def _builtin_folder(name: str) -> Path:
-    if name not in BUILTIN:
-        known = [f"builtin:{each}" for each in BUILTIN]
-        raise UsageError(f"model 'builtin:{name}': unknown{nearest(f'builtin:{name}', known)}")
-    folder = Path(sparkcli.__file__).parent / BUILTIN[name]
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"model 'builtin:{name}': its checkpoint is missing from this installation ({folder}); "
-                         "install sparkcli again")
-    return folder
 
 
 def _hub_folder(name: str) -> Path:
@@ -73,6 +59,6 @@ def _hint(path: Path) -> str:
 def _similar(path: Path) -> str:
     """`; did you mean …?` for a folder beside `path` with almost its name, or a built-in model."""
     beside = [p for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    known = {p.name: str(p) for p in beside} | {name: f"builtin:{name}" for name in BUILTIN}
+    known = {p.name: str(p) for p in beside} | {name: f"{PREFIX}{name}" for name in CHECKPOINTS}
     close = difflib.get_close_matches(path.name, known, n=1)
     return f"; did you mean {known[close[0]]!r}?" if close else ""

@@ -1,14 +1,13 @@
 """A verdict of a judge: Yes or No, A or B, compared as words (in mathematics, products of letters)."""
 
 from sparkcli.method.judging import read_label
+from sparkcli.method.templates import LABELS
 from sparkcli.verifiers.base import CORRECT, WRONG, Finding, Options, Verifier
-
-_PAIRS = (("Yes", "No"), ("A", "B"))
 
 
 def labels(gold: str, options: Options) -> tuple[str, ...]:
     """The labels to choose from: the pair that has the gold label, of the options or ours; () if none has."""
-    pairs = (tuple(options["labels"]),) if options["labels"] else _PAIRS
+    pairs = (tuple(options["labels"]),) if options["labels"] else LABELS
     return next((pair for pair in pairs if gold.casefold() in map(str.casefold, pair)), ())
 
 
