@@ -1,0 +1,57 @@
+"""The reference of settings is what the code says. `UPDATE_GOLDEN=1 pytest tests/test_reference.py` writes it anew."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from sparkcli.config import SECTIONS, field_choices, field_type, flag_names
+
+HEAD = """# Recipes
+
+A recipe is a TOML file; each section holds the settings of a stage. `sparkcli loop RECIPE` reads them all, a stage reads
+its own with `--recipe RECIPE`. The flag of the stage, then `SPARKCLI_<SECTION>_<KEY>`, come before the recipe.
+
+| recipe | |
+|---|---|
+| `quickstart.toml` | the built-in model: three minutes on two cores, offline |
+| `spark.sh` | the same method as a pipeline |
+| `spark-7b.toml` | text, 7 billion parameters; its settings were not published, those of the next one stand in |
+| `spark-vl-7b.toml`, `spark-vl-32b.toml` | the published settings |
+
+<!-- What follows is written from src/sparkcli/config.py by tests/test_reference.py. -->
+"""
+
+
+def kind_of(cls: Any, name: str) -> str:
+    """The type of a setting in words."""
+    choices = field_choices(cls, name)
+    kind, _ = field_type(cls, name)
+    words = {int: "integer", float: "number", bool: "true or false", str: "string", tuple: "list of strings"}
+    return ", ".join(f'`"{choice}"`' for choice in choices) or words[kind]
+
+
+def default_of(field: "dataclasses.Field[Any]") -> str:
+    """The default as TOML; empty where a setting is unset."""
+    if field.default is None or field.default == ():
+        return ""
+    return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{str(field.default).lower()}`"
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for section, cls in SECTIONS.items():
+        summary = (cls.__doc__ or "").splitlines()[0]
+        rows = [f"| `{f.name}` | {default_of(f)} | {kind_of(cls, f.name)} | {f.metadata['help']} | "
+                f"`{flag_names(f)[-1]}` |" for f in dataclasses.fields(cls)]
+        parts.append("\n".join([f"\n## [{section}]\n", f"{summary}\n", "| key | default | type | | flag |",
+                                "|---|---|---|---|---|", *rows, ""]))
+    return "".join(parts)
+
+
+def test_the_reference_of_settings_is_up_to_date(repository: Path) -> None:
+    page = repository / "recipes" / "README.md"
+    if os.environ.get("UPDATE_GOLDEN"):
+        page.write_text(reference())
+    assert page.read_text() == reference()
