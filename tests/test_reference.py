@@ -9,8 +9,8 @@ from sparkcli.config import SECTIONS, field_choices, field_type, flag_names
 
 HEAD = """# Recipes
 
-A recipe is a TOML file; each section holds the settings of a stage. `sparkcli loop RECIPE` reads them all, a stage reads
-its own with `--recipe RECIPE`. The flag of the stage, then `SPARKCLI_<SECTION>_<KEY>`, come before the recipe.
+A recipe is a TOML file; each section holds the settings of a stage. `sparkcli loop RECIPE` reads them all, a stage its
+own with `--recipe RECIPE`. The flag of the stage, then `SPARKCLI_<SECTION>_<KEY>`, come before the recipe.
 
 | recipe | |
 |---|---|
@@ -38,13 +38,20 @@ def default_of(field: "dataclasses.Field[Any]") -> str:
     return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{str(field.default).lower()}`"
 
 
+def flag_of(section: str, field: "dataclasses.Field[Any]") -> str:
+    """The flag of the stage's command; what only the loop reads has few of its own."""
+    if section in ("loop", "eval") and field.name not in ("out", "steps"):
+        return f"--set {section}.{field.name}="
+    return flag_names(field)[-1]
+
+
 def reference() -> str:
     """The whole page."""
     parts = [HEAD]
     for section, cls in SECTIONS.items():
         summary = (cls.__doc__ or "").splitlines()[0]
         rows = [f"| `{f.name}` | {default_of(f)} | {kind_of(cls, f.name)} | {f.metadata['help']} | "
-                f"`{flag_names(f)[-1]}` |" for f in dataclasses.fields(cls)]
+                f"`{flag_of(section, f)}` |" for f in dataclasses.fields(cls)]
         parts.append("\n".join([f"\n## [{section}]\n", f"{summary}\n", "| key | default | type | | flag |",
                                 "|---|---|---|---|---|", *rows, ""]))
     return "".join(parts)
