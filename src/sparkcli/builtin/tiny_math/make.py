@@ -11,7 +11,7 @@ writing, too.
 import argparse
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -37,12 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="make the checkpoint of builtin:tiny-math")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stages", type=int, default=len(STAGES), help="stop after so many: a base that knows less")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    make(arguments.out, arguments.seed)
+    make(arguments.out, arguments.seed, STAGES[:arguments.stages])
 
 
-def make(out: Path, seed: int) -> None:
+def make(out: Path, seed: int, stages: Sequence[Stage] = STAGES) -> None:
     """Trains through the stages, logs the accuracies on held-out problems, writes the folder."""
     start = time.monotonic()
 
@@ -52,7 +53,7 @@ def make(out: Path, seed: int) -> None:
     tokenizer = vocabulary.build()
     model = warmstart.new_model(tokenizer, seed)
     log(f"torch {torch.__version__}, seed {seed}, {model.num_parameters()} parameters, {len(tokenizer)} tokens")
-    for number, stage in enumerate(STAGES):
+    for number, stage in enumerate(stages):
         log(str(stage))
         warmstart.train(model, tokenizer, stage, seed + number, log)
     report(model, tokenizer, log)
