@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"), eos_bias=0.5)
+    return write_model(tmp_path_factory.mktemp("loop-model", numbered=False), eos_bias=0.5)
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ def test_recycled_prompts_wait_first_in_first_out_until_enough_of_them_are_there
 
 
 def test_the_updated_policy_answers_recycled_prompts(runs: Runs) -> None:
-    folder = runs(loop__steps=2)
+    folder = runs(loop__steps=2, loop__queue_batch=2)
     first = read_all(folder / "steps/000002/scored.jsonl", Scored)
     again = read_all(folder / "steps/000002/again-scored.jsonl", Scored)
     assert len({s.policy for s in first}) == len({s.policy for s in again}) == 1

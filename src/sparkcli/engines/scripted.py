@@ -35,7 +35,7 @@ class ScriptedEngine:
     """An `Engine` that makes its completions up."""
 
     def __init__(self, model: ModelConfig) -> None:
-        self.name = model.name
+        self.name = Path(model.name).name  # where a folder lies must not change what is drawn
         self.load_policy(Path(model.policy) if model.policy else None)
 
     def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
