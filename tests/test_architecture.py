@@ -29,6 +29,7 @@ FLOORS = (
     ("method",),
     ("files", "builtin"),
     ("config", "records"),
+    ("fields",),
     ("errors",),
 )
 FLOOR_OF = {room: -depth for depth, rooms in enumerate(FLOORS) for room in rooms}

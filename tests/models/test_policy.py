@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_the_old_policy_and_no_rubbish(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folders, "_fsync", full)
+    monkeypatch.setattr(folders, "sync", full)
     with pytest.raises(SparkError, match="No space left"):
         save(policy, tmp_path / "1", {"step": 2}, None)
     assert file_bytes(tmp_path / "1") == before

@@ -203,15 +203,14 @@ def _skip(prompts: Iterable[T], done: list[str], path: str) -> Iterator[T]:
 
 def commit(temporary: Path, path: Path) -> None:
     """Makes a finished temporary file durable under its real name."""
-    with open(temporary, "rb") as stream:
-        os.fsync(stream.fileno())
+    sync(temporary)
     os.replace(temporary, path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Makes a file's content, or the renames inside a folder, durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

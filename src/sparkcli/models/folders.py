@@ -1,7 +1,6 @@
 """Directories that appear whole or not at all."""
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from sparkcli.errors import SparkError, UsageError
+from sparkcli.files.jsonl import sync
 from sparkcli.models.fingerprint import OPTIMIZER_FILE, STATE_FILE
 
 COPIED = (".json", ".jinja", ".txt", ".model", ".py")
@@ -37,7 +37,7 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         for path in [*sorted(temporary.rglob("*")), temporary]:
-            _fsync(path)
+            sync(path)
         _replace(temporary, directory, directory.parent / f".{directory.name}.old-{tag}")
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -55,7 +55,7 @@ def _replace(temporary: Path, directory: Path, aside: Path) -> None:
         if aside.exists():
             aside.rename(directory)
         raise
-    _fsync(directory.parent)
+    sync(directory.parent)
     if aside.exists():
         shutil.rmtree(aside)
 
@@ -70,14 +70,6 @@ def check_replaceable(directory: Path, marker: str) -> None:
         raise UsageError(f"{directory}: is a file; give a directory to write")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / marker).exists():
         raise UsageError(f"{directory}: exists and holds something else (no {marker} in it); give another directory")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

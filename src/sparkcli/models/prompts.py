@@ -8,8 +8,9 @@ from jinja2.exceptions import TemplateError
 from torch import Tensor
 
 from sparkcli.errors import InputError
+from sparkcli.fields import Json
 from sparkcli.models.policy import Policy
-from sparkcli.records import Json, Prompt
+from sparkcli.records import Prompt
 
 CHAT_END_MARKERS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 """Markers that close a message. Some checkpoints with a chat template do not name theirs as end of sequence."""
