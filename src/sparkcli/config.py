@@ -34,6 +34,7 @@ class ModelConfig:
         "auto", "what samples; scripted is deterministic and needs no model (dry runs, tests)")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "auto", "weights in memory; auto: the checkpoint's on a GPU, float32 on a CPU")
+    load_in_4bit: bool = option(False, "NF4 weights under the adapter (QLoRA); needs bitsandbytes")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     trust_remote_code: bool = option(False, "run model code that comes with the checkpoint")
 
@@ -112,13 +113,16 @@ class RecycleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One policy update phase: GRPO on scored rollouts."""
+    """One phase of policy updates on scored rollouts."""
 
     section: ClassVar[str] = "train"
 
     method: Literal["lora", "full"] = option("lora", "train an adapter, or every weight")
     lora_rank: int = option(16, "rank of a new adapter", low=1)
-    lora_alpha: int = option(32, "scale of a new adapter is alpha / rank", low=1)
+    lora_alpha: int = option(32, "scale of a new adapter is alpha / rank, or alpha / √rank with rslora")
+    lora_targets: tuple[str, ...] = option(("all-linear",), "layers that get an adapter, by the end of their names")
+    lora_dropout: float = option(0.0, "dropout before a new adapter, while training", low=0.0, high=0.99)
+    lora_rslora: bool = option(False, "rank-stabilised scale of a new adapter")
     lr: float = option(1e-5, "peak learning rate of AdamW", low=0.0)
     schedule: Literal["constant", "linear", "cosine"] = option("constant", "after warm-up; decays need total-updates")
     warmup_updates: int = option(0, "updates over which the rate rises", low=0)
@@ -127,10 +131,30 @@ class TrainConfig:
     beta2: float = option(0.95, "AdamW", low=0.0, high=1.0)
     weight_decay: float = option(0.0, "AdamW, decoupled", low=0.0)
     max_grad_norm: float = option(1.0, "gradients are clipped to this norm", low=0.0)
-    updates: int = option(8, "optimiser updates per call; the samples are dealt out evenly", low=1)
-    clip: float = option(0.2, "probability ratio is clipped to 1 ± this", low=0.0)
-    kl: float = option(0.001, "weight of the k3 KL to the reference policy; 0 skips the reference pass", low=0.0)
-    tokens_per_batch: int = option(16384, "tokens in one forward pass at most", low=1)
+    updates: int = option(8, "optimiser updates per epoch; the samples are dealt out evenly", low=1)
+    epochs: int = option(1, "passes over the samples per call", low=1)
+    loss: Literal["spark", "grpo", "dr-grpo", "rloo", "reinforce++", "dapo", "bnpo", "gspo", "cispo"] = option(
+        "spark", "objective: an advantage, a surrogate, a mean and a clip; `train-step --help` lists them")
+    advantage: Literal["group", "mean", "leave-one-out", "batch"] | None = option(
+        None, "reward less the group's mean, by its deviation or not; less the others' mean; or normed over the call")
+    average: Literal["token", "group", "completion", "constant"] | None = option(
+        None, "mean over an update's tokens; over groups of token means; over completions; tokens / max-tokens")
+    clip: float | None = option(None, "probability ratio is clipped at 1 − this", low=0.0)
+    clip_high: float | None = option(None, "and at 1 + this; unset: the loss's own, or as a given clip", low=0.0)
+    kl: float = option(0.001, "weight of the KL to the reference policy; 0 skips the reference pass", low=0.0)
+    kl_estimator: Literal["k1", "k2", "k3"] = option("k3", "of the KL, per token")
+    kl_in: Literal["loss", "reward"] = option("loss", "a term of the loss, or taken off the reward beforehand")
+    entropy_bonus: float = option(0.0, "weight of the mean entropy, which the loss then raises", low=0.0)
+    constant_groups: Literal["drop", "keep"] | None = option(
+        None, "groups of equal rewards: left out, or counted in the loss's mean; unset: as the loss has it")
+    truncated: Literal["keep", "mask"] = option("keep", "completions cut at max-tokens: train on them, or not")
+    correction: Literal["none", "truncate", "mask"] = option(
+        "none", "of the sampler's mismatch: importance weights, cut at the cap or zero above it")
+    correction_level: Literal["token", "sequence"] = option("token", "a weight per token or per completion")
+    correction_cap: float = option(3.0, "largest importance weight", low=1.0)
+    allow_stale: bool = option(False, "take rollouts of other policies than the parent; corrected by truncation "
+                                      "unless told otherwise")
+    tokens_per_batch: int = option(16384, "tokens in one forward pass at most; halved when memory runs out", low=1)
     gradient_checkpointing: bool = option(False, "recompute activations: less memory, about a third slower")
     seed: int = option(0, "order of the samples", low=0)
 
@@ -286,19 +310,22 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
 
 def field_type(cls: Any, name: str) -> tuple[type, bool]:
     """The plain type of a field (bool, int, float, str or tuple), and whether None is allowed."""
-    hint = typing.get_type_hints(cls)[name]
-    union = isinstance(hint, types.UnionType)
-    members = [a for a in typing.get_args(hint) if a is not types.NoneType] if union else [hint]
-    kind = members[0]
+    members = _members(cls, name)
+    kind = next(member for member in members if member is not types.NoneType)
     origin = typing.get_origin(kind)
-    allows_none = union and types.NoneType in typing.get_args(hint)
-    return (str if origin is Literal else origin or kind), allows_none
+    return (str if origin is Literal else origin or kind), types.NoneType in members
 
 
 def field_choices(cls: Any, name: str) -> tuple[str, ...]:
     """The values that a choice allows; empty for a field that is no choice."""
+    return next((typing.get_args(kind) for kind in _members(cls, name) if typing.get_origin(kind) is Literal), ())
+
+
+def _members(cls: Any, name: str) -> tuple[Any, ...]:
+    """The types that a field's union names; of a field that is no union, its type alone."""
     hint = typing.get_type_hints(cls)[name]
-    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)  # Literal | None is the older kind
+    return typing.get_args(hint) if is_union else (hint,)
 
 
 def flag_names(f: "dataclasses.Field[Any]") -> list[str]:
