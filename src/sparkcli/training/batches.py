@@ -1,23 +1,29 @@
-"""The deal of a phase's samples: mini-batches of equal size, each cut into micro-batches under a token budget.
+"""The deal of a phase's samples: updates of whole groups, each cut into micro-batches under a token budget.
 
-A mini-batch is one optimiser update; a micro-batch is one forward pass. A group's samples stay together as far as the
-deal allows, because a micro-batch computes each group's prompt once. Pure functions.
+An update is one step of the optimiser; a micro-batch is one forward pass. Groups are never torn between updates: a
+group's advantages balance each other, and each micro-batch computes a group's prompt once. The cut into micro-batches
+changes time and memory, never the result: each sample has its weight in the update beforehand. Pure functions.
 """
 
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sparkcli.training.samples import Sample
 
 Part = list[Sample]
 """Samples of one group: equal prompt tokens and temperature."""
 
+Way = Literal["packed", "shared", "unshared"]
+"""How a micro-batch runs: packed, no padding but in attention; shared, a rectangle of prompts and one of completions;
+unshared, one rectangle in which each sample brings its own prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Parts that go through the model together: prompts padded to the longest, completions likewise."""
+    """Parts that go through the model together."""
 
     parts: list[Part]
 
@@ -28,7 +34,7 @@ class MicroBatch:
 
     @property
     def emitted(self) -> int:
-        """Completion tokens: what the loss is a mean over."""
+        """Completion tokens: those with a log-prob."""
         return sum(len(sample.completion_T) for sample in self.samples)
 
     @property
@@ -37,44 +43,64 @@ class MicroBatch:
         return self.emitted + sum(len(part[0].prompt_T) for part in self.parts)
 
     @property
+    def unshared_tokens(self) -> int:
+        """Tokens there would be if each sample brought its own prompt."""
+        return sum(len(sample.prompt_T) + len(sample.completion_T) for sample in self.samples)
+
+    @property
     def padded(self) -> int:
-        """Tokens that are computed, padding included."""
+        """Places in the rectangles of prompts and of completions, padding included."""
         return padded_tokens(self.parts)
 
 
-def deal(groups: Sequence[Part], updates: int, seed: str) -> list[list[Part]]:
-    """Mini-batches whose sizes differ by one sample at most, in an order drawn from `seed`.
+def deal(parts: Sequence[Part], updates: int, seed: str, epochs: int = 1) -> list[list[Part]]:
+    """The updates of a phase, each of whole groups, of as equally many samples as that allows; none is empty.
 
-    Whole groups are shuffled and laid in a row, and the row is cut into equal lengths, so at most `updates - 1` groups
-    are torn. Fewer samples than updates: an update for each sample. No samples: no update.
+    In each epoch the groups (neighbours with one prompt id) are shuffled anew by `seed` and laid in a row, which is cut
+    between groups where the cut is nearest to equal. Groups of one size: updates differ by one group at most. Fewer
+    groups than updates: an update for each group. No samples: no update.
     """
-    order = list(groups)
-    random.Random(seed).shuffle(order)
-    row = [(number, sample) for number, group in enumerate(order) for sample in group]
-    count = min(updates, len(row))
-    cuts = [len(row) * i // count for i in range(count + 1)] if count else [0]
-    return [regroup(row[start:end]) for start, end in itertools.pairwise(cuts)]
+    groups = [list(run) for _, run in itertools.groupby((part for part in parts if part), key=lambda part: part[0].id)]
+    dealt: list[list[Part]] = []
+    for epoch in range(epochs):
+        order = list(groups)
+        random.Random(f"{seed}/{epoch}" if epoch else seed).shuffle(order)
+        ends = cuts([sum(map(len, group)) for group in order], updates)
+        dealt += [list(itertools.chain.from_iterable(order[start:end])) for start, end in itertools.pairwise(ends)]
+    return dealt
 
 
-def regroup(row: Iterable[tuple[int, Sample]]) -> list[Part]:
-    """Neighbours with the same group number, as parts."""
-    return [[sample for _, sample in run] for _, run in itertools.groupby(row, key=lambda pair: pair[0])]
+def cuts(sizes: Sequence[int], count: int) -> list[int]:
+    """Where a row of groups is cut into `count` runs, none empty, each cut as near as can be to equal shares."""
+    count = min(count, len(sizes))
+    ends = [0, *itertools.accumulate(sizes)]
+    chosen = [0]
+    for number in range(1, count):
+        possible = range(chosen[-1] + 1, len(sizes) - count + number + 1)
+        chosen.append(min(possible, key=lambda place: abs(ends[place] * count - ends[-1] * number)))
+    return [*chosen, len(sizes)] if count else chosen
 
 
-def micro_batches(parts: Sequence[Part], budget: int) -> list[MicroBatch]:
-    """Cuts a mini-batch into forward passes of at most `budget` tokens, padding included.
+def needed(parts: Iterable[Part], wanted: Callable[[Sample], bool]) -> list[Part]:
+    """The parts without the samples that nobody wants computed; parts of which nothing is left are dropped."""
+    kept = ([sample for sample in part if wanted(sample)] for part in parts)
+    return [part for part in kept if part]
+
+
+def micro_batches(parts: Sequence[Part], budget: int, way: Way = "packed") -> list[MicroBatch]:
+    """Cuts an update into forward passes that `cost` at most `budget`.
 
     Parts of like length go together. A part that is too long alone is split between its samples; a single sample that
     is longer than the budget still gets its forward pass.
     """
-    fitting = [piece for part in parts for piece in split(part, budget)]
-    packings = [pack(sorted(fitting, key=key), budget) for key in (by_completion, by_prompt)]
-    return min(packings, key=lambda packing: (sum(batch.padded for batch in packing), len(packing)))
+    fitting = [piece for part in parts for piece in split(part, budget, way)]
+    packings = [pack(sorted(fitting, key=key), budget, way) for key in (by_completion, by_prompt)]
+    return min(packings, key=lambda packing: (sum(cost(batch.parts, way) for batch in packing), len(packing)))
 
 
 def by_completion(part: Part) -> tuple[int, int]:
     """Longest completion first, then the prompt: little padding where completions dominate."""
-    return max(len(sample.completion_T) for sample in part), len(part[0].prompt_T)
+    return longest_completion([part]), len(part[0].prompt_T)
 
 
 def by_prompt(part: Part) -> tuple[int, int]:
@@ -82,30 +108,69 @@ def by_prompt(part: Part) -> tuple[int, int]:
     return by_completion(part)[::-1]
 
 
-def pack(parts: Iterable[Part], budget: int) -> list[MicroBatch]:
+def pack(parts: Iterable[Part], budget: int, way: Way) -> list[MicroBatch]:
     """Fills one micro-batch after the other, in the order given."""
     batches: list[list[Part]] = []
     for part in parts:
-        if batches and padded_tokens([*batches[-1], part]) <= budget:
+        if batches and cost([*batches[-1], part], way) <= budget:
             batches[-1].append(part)
         else:
             batches.append([part])
     return [MicroBatch(batch) for batch in batches]
 
 
-def split(part: Part, budget: int) -> list[Part]:
+def split(part: Part, budget: int, way: Way) -> list[Part]:
     """The part itself if it fits, else pieces that do, samples of like length together."""
     pieces: list[Part] = []
     for sample in sorted(part, key=lambda sample: len(sample.completion_T)):
-        if pieces and padded_tokens([[*pieces[-1], sample]]) <= budget:
+        if pieces and cost([[*pieces[-1], sample]], way) <= budget:
             pieces[-1].append(sample)
         else:
             pieces.append([sample])
     return pieces if len(pieces) > 1 else [part]
 
 
+def cost(parts: Sequence[Part], way: Way) -> int:
+    """What a forward pass counts against the budget: the places of its rectangles.
+
+    Packed, padding costs in attention alone; it is counted in full all the same, so that no micro-batch is much wider
+    than the tokens in it.
+    """
+    if way == "unshared":
+        prompt = max(len(part[0].prompt_T) for part in parts)
+        return sum(map(len, parts)) * (prompt + longest_completion(parts))
+    return padded_tokens(parts)
+
+
 def padded_tokens(parts: Sequence[Part]) -> int:
-    """Tokens of a forward pass: prompts as one rectangle, completions as another."""
+    """Prompts as one rectangle, completions as another."""
     prompt = max(len(part[0].prompt_T) for part in parts)
-    completion = max(len(sample.completion_T) for part in parts for sample in part)
-    return len(parts) * prompt + sum(map(len, parts)) * completion
+    return len(parts) * prompt + sum(map(len, parts)) * longest_completion(parts)
+
+
+def longest_completion(parts: Sequence[Part]) -> int:
+    """Tokens of the longest completion."""
+    return max(len(sample.completion_T) for part in parts for sample in part)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What micro-batches compute, summed up."""
+
+    tokens: int
+    """Tokens that are no padding and go through the layers."""
+    shared: int
+    """Prompt tokens that are not computed, because another sample of their part brings them."""
+    padding: float | None
+    """Share of padding in what goes through the layers; None: nothing does."""
+    attention_padding: float | None
+    """Share of padding in the rectangles of attention."""
+
+
+def work(batches: Sequence[MicroBatch], way: Way) -> Work:
+    """The work of forward passes. Packed, the layers see no padding; otherwise as much as attention does."""
+    whole = sum(batch.unshared_tokens for batch in batches)
+    tokens = whole if way == "unshared" else sum(batch.tokens for batch in batches)
+    places = sum(cost(batch.parts, way) for batch in batches)
+    padding = 1 - tokens / places if places else None
+    return Work(tokens, whole - tokens, 0.0 if places and way == "packed" else padding, padding)
