@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from sparkcli.engines.cache import RoomyCache
 from sparkcli.engines.draws import draw, uniforms
 from sparkcli.errors import SparkError
-from sparkcli.models.prefix import Prefix, expand, logits_of, pad_left, prefill
+from sparkcli.models.head import logits_of
+from sparkcli.models.prefix import Prefix, expand, pad_left, prefill
 
 COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of the batch is still running: dropping copies the cache."""

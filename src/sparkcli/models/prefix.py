@@ -15,11 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from sparkcli.errors import UsageError
+from sparkcli.models.head import chosen_logprobs
+
+Prompts = Sequence[Sequence[int]]
+"""Token ids of each prompt."""
+
+Completions = Sequence[Sequence[Sequence[int]]]
+"""For each prompt the token ids of its samples."""
 
 
 @dataclass(frozen=True)
@@ -98,38 +104,23 @@ def expand(prefix: Prefix, repeats_P: Sequence[int]) -> Prefix:
                   prefix.last_hidden_BD.index_select(0, row_of_B))
 
 
-def logits_of(network: PreTrainedModel, hidden_KD: Tensor) -> Tensor:
-    """The vocabulary head in float32: `[..., D]` → `[..., V]`, with the scalings some families put on it."""
-    logits_KV = network.get_output_embeddings()(hidden_KD).float()
-    config = network.config.get_text_config()
-    if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits_KV = logits_KV * scale
-    if scaling := getattr(config, "logits_scaling", None):  # Granite
-        logits_KV = logits_KV / scaling
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
-        logits_KV = torch.tanh(logits_KV / cap) * cap
-    return logits_KV
-
-
-def completion_logprobs(
-    model: Any, prompts_P: Sequence[Sequence[int]], completions_by_group: Sequence[Sequence[Sequence[int]]],
-    temperature: float | Tensor = 1.0,
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of completions under softmax(logits / temperature), each group's prompt computed once.
+def shared_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
+    """What the head needs for the log-probs of completions, each group's prompt computed once.
 
     Args:
         model: the network, or a PEFT model around it.
         prompts_P: token ids of each prompt, none empty.
         completions_by_group: for each prompt the token ids of its samples; group sizes and lengths may differ.
-        temperature: above 0; one for all rows, or a tensor `[B]`.
 
     Returns:
-        `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; the groups' rows in order.
+        hidden_KD: with gradients, the network's output at the place before each completion token; the groups' samples
+        in order, no padding.
     """
     network = network_of(model)
     prefix = prefill(model, *pad_left(prompts_P, network.device))
     prefix = expand(prefix, [len(group) for group in completions_by_group])
-    ids_BT, mask_BT = pad_right([row for group in completions_by_group for row in group], network.device)
+    completions_B = [row for group in completions_by_group for row in group]
+    ids_BT, mask_BT = pad_right(completions_B, network.device)
     hidden_BTD = prefix.last_hidden_BD[:, None]
     if ids_BT.shape[1] > 1:
         steps_T = torch.arange(ids_BT.shape[1] - 1, device=ids_BT.device)
@@ -137,16 +128,13 @@ def completion_logprobs(
             input_ids=ids_BT[:, :-1], position_ids=prefix.lengths_B[:, None] + steps_T, past_key_values=prefix.cache,
             attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1), use_cache=True)
         hidden_BTD = torch.cat([hidden_BTD, output.last_hidden_state], 1)
-    return _chosen_logprobs(network, hidden_BTD, ids_BT, mask_BT, temperature), mask_BT
+    return hidden_BTD.flatten(0, 1).index_select(0, filled(completions_B, network.device))
 
 
-def naive_logprobs(
-    model: Any, prompts_P: Sequence[Sequence[int]], completions_by_group: Sequence[Sequence[Sequence[int]]],
-    temperature: float | Tensor = 1.0,
-) -> tuple[Tensor, Tensor]:
-    """The same as `completion_logprobs` by a plain forward pass over each whole sequence: N times the prompt's work.
+def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
+    """The same as `shared_hidden` by a plain forward pass over each whole sequence: N times the prompt's work.
 
-    For gradient checkpointing, which leaves no keys and values to share, and as the oracle of the tests.
+    For networks that keep no keys and values to share, and as the oracle of the tests.
     """
     network = network_of(model)
     completions_B = [row for group in completions_by_group for row in group]
@@ -159,16 +147,53 @@ def naive_logprobs(
         position_ids=(all_mask.cumsum(1) - 1).clamp(min=0), use_cache=False)
     start = prompt_BS.shape[1] - 1
     hidden_BTD = output.last_hidden_state[:, start:start + ids_BT.shape[1]]
-    return _chosen_logprobs(network, hidden_BTD, ids_BT, mask_BT, temperature), mask_BT
+    return hidden_BTD.flatten(0, 1).index_select(0, filled(completions_B, network.device))
 
 
-def _chosen_logprobs(network: PreTrainedModel, hidden_BTD: Tensor, ids_BT: Tensor, mask_BT: Tensor,
-                     temperature: float | Tensor) -> Tensor:
-    """Log-probs of `ids_BT`, whose distributions are those of `hidden_BTD`; the head sees no padding."""
-    logits_KV = logits_of(network, hidden_BTD[mask_BT])
+def completion_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
+                        temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of completions under softmax(logits / temperature), each group's prompt computed once.
+
+    Args:
+        temperature: above 0; one for all rows, or a tensor `[B]`. The others are those of `shared_hidden`.
+
+    Returns:
+        `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; the groups' rows in order.
+    """
+    hidden_KD = shared_hidden(model, prompts_P, completions_by_group)
+    return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
+
+
+def naive_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
+                   temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+    """The same as `completion_logprobs` by a plain forward pass over each whole sequence: N times the prompt's work."""
+    hidden_KD = naive_hidden(model, prompts_P, completions_by_group)
+    return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
+
+
+def filled(rows_B: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Where the tokens of ragged rows stand in the flat rectangle of `pad_right`: places `[K]` below B · T.
+
+    From the lengths alone: a boolean index would make the device wait for the mask, and a mask without numbers (a fake
+    tensor's) has none.
+    """
+    longest = max((len(row) for row in rows_B), default=0)
+    places = [start * longest + t for start, row in enumerate(rows_B) for t in range(len(row))]
+    return torch.tensor(places, dtype=torch.long, device=device)
+
+
+def spread(values_K: Tensor, rows_B: Sequence[Sequence[int]]) -> Tensor:
+    """A value for each token, in order, as a rectangle `[B, T]` that is 0 at the padding on the right."""
+    longest = max((len(row) for row in rows_B), default=0)
+    flat = values_K.new_zeros(len(rows_B) * longest).index_copy(0, filled(rows_B, values_K.device), values_K)
+    return flat.view(len(rows_B), longest)
+
+
+def _logprobs(network: PreTrainedModel, hidden_KD: Tensor, completions_by_group: Completions,
+              temperature: float | Tensor) -> tuple[Tensor, Tensor]:
+    completions_B = [row for group in completions_by_group for row in group]
+    ids_BT, mask_BT = pad_right(completions_B, network.device)
     if isinstance(temperature, Tensor):
-        logits_KV = logits_KV / temperature.to(logits_KV)[:, None].expand(mask_BT.shape)[mask_BT][:, None]
-    elif temperature != 1.0:
-        logits_KV = logits_KV / temperature
-    logprobs_K = -functional.cross_entropy(logits_KV, ids_BT[mask_BT], reduction="none")
-    return torch.zeros(mask_BT.shape, device=mask_BT.device).masked_scatter(mask_BT, logprobs_K)
+        temperature = temperature.to(network.device)[:, None].expand(mask_BT.shape)[mask_BT]
+    logprobs_K, _ = chosen_logprobs(network, hidden_KD, ids_BT[mask_BT], temperature)
+    return spread(logprobs_K, completions_B), mask_BT

@@ -1,70 +1,107 @@
-"""Log-probabilities of a micro-batch's completions, by the fastest of three passes that give the same numbers."""
+"""What an update asks of the network: log-probabilities and entropies of a micro-batch's completions.
+
+Three passes give the same numbers. `packed_hidden` is the fastest; a network whose attention cannot be plugged in
+shares the prompts' keys and values; one that keeps something else computes each sample whole.
+"""
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sparkcli.errors import UsageError
-from sparkcli.models.prefix import completion_logprobs, naive_logprobs
-from sparkcli.training.batches import MicroBatch
-from sparkcli.training.packed import packed_logprobs, packing, packs
+from sparkcli.models.head import Entropy, chosen_logprobs
+from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, pad_right, shared_hidden, spread
+from sparkcli.training.batches import MicroBatch, Way
+from sparkcli.training.packed import packed_hidden, packing, packs
 
 log = logging.getLogger(__name__)
 
-Forward = Callable[[Any, MicroBatch], tuple[Tensor, Tensor]]
-"""`(model, batch) -> (logprobs_BT, mask_BT)`, at each sample's own temperature."""
+HIDDEN: dict[Way, Callable[[Any, Prompts, Completions], Tensor]] = {
+    "packed": packed_hidden, "shared": shared_hidden, "unshared": naive_hidden}
+"""`(model, prompts_P, completions_by_group) -> hidden_KD`: the network's output before each completion token."""
 
 
-def packed(model: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-    """Each part's prompt goes through the network once, and no padding does."""
-    return packed_logprobs(model, *rows(batch), temperatures(batch))
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a policy says of a micro-batch's completions, a row for each sample, padded on the right."""
+
+    logprobs_BT: Tensor
+    """Of the tokens, at each sample's own temperature, in float32; 0 at padding."""
+    entropy_BT: Tensor | None
+    """Of the distributions that the tokens were drawn from, in nats; None if it was not asked for."""
+    mask_BT: Tensor
+    """True at tokens."""
 
 
-def shared(model: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-    """Each part's prompt goes through the network once."""
-    return completion_logprobs(model, *rows(batch), temperatures(batch))
+class Scorer(nn.Module):
+    """A model as one module that scores micro-batches, so that DDP and FSDP can wrap all that touches its weights.
+
+    Args:
+        model: a PreTrainedModel, or a PEFT model around it.
+        network: the Hugging Face model in it.
+        checkpointing: whether layers recompute their activations in updates.
+        way: how to run; None: the fastest way that the network allows.
+    """
+
+    def __init__(self, model: Any, network: PreTrainedModel, checkpointing: bool, way: Way | None = None) -> None:
+        super().__init__()
+        self.model, self.checkpointing = model, checkpointing
+        self.way: Way = way or choose(network, checkpointing)
+
+    def on(self, model: Any) -> "Scorer":
+        """One that runs another model of the same architecture, e.g. the reference, the same way."""
+        return Scorer(model, network_of(model), self.checkpointing, self.way)
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """What the model must be in for forward and backward passes."""
+        return packing(network_of(self.model)) if self.way == "packed" else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def updating(self) -> Iterator[None]:
+        """`running`, and what only updates do: layers recompute, an adapter's dropout is on.
+
+        Raises:
+            UsageError: the architecture cannot recompute.
+        """
+        with self.running(), recomputing(network_of(self.model), self.checkpointing), dropping(self.model):
+            yield
+
+    def forward(self, batch: MicroBatch, entropy: Entropy = "value") -> Scores:
+        """Scores of the samples, in order; gradients flow where they are enabled."""
+        network = network_of(self.model)
+        samples_B = batch.samples
+        completions_B = [sample.completion_T for sample in samples_B]
+        hidden_KD = HIDDEN[self.way](self.model, [part[0].prompt_T for part in batch.parts],
+                                     [[sample.completion_T for sample in part] for part in batch.parts])
+        ids_K = torch.tensor([token for row in completions_B for token in row], device=hidden_KD.device)
+        temperature_K = torch.tensor([s.temperature for s in samples_B for _ in s.completion_T])
+        logprobs_K, entropy_K = chosen_logprobs(network, hidden_KD, ids_K, temperature_K.to(hidden_KD.device),
+                                                entropy=entropy)
+        _, mask_BT = pad_right(completions_B, hidden_KD.device)
+        return Scores(spread(logprobs_K, completions_B),
+                      None if entropy_K is None else spread(entropy_K, completions_B), mask_BT)
 
 
-def unshared(model: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-    """Each sample brings its own copy of the prompt: the same numbers, more work."""
-    return naive_logprobs(model, *rows(batch), temperatures(batch))
-
-
-def rows(batch: MicroBatch) -> tuple[list[tuple[int, ...]], list[list[tuple[int, ...]]]]:
-    """A batch's prompts, and the completions of each."""
-    return [part[0].prompt_T for part in batch.parts], [[s.completion_T for s in part] for part in batch.parts]
-
-
-def temperatures(batch: MicroBatch) -> float | Tensor:
-    """One number where all samples agree, else a tensor `[B]`."""
-    values_B = [sample.temperature for sample in batch.samples]
-    return values_B[0] if len(set(values_B)) == 1 else torch.tensor(values_B)
-
-
-def choose(network: PreTrainedModel, checkpointing: bool) -> Forward:
+def choose(network: PreTrainedModel, checkpointing: bool) -> Way:
     """The fastest pass that the network and the settings allow; says on the log where prompts are not shared."""
     try:
         if packs(network):
-            return packed
+            return "packed"
     except UsageError as error:
         log.warning("%s; each sample's prompt is computed apart", error)
-        return unshared
+        return "unshared"
     if checkpointing:
         log.warning("%s: gradient checkpointing leaves no keys and values; each sample's prompt is computed apart",
                     network.config.model_type)
-        return unshared
-    return shared
-
-
-def running(network: PreTrainedModel, forward: Forward) -> contextlib.AbstractContextManager[None]:
-    """What the network must be in for `forward` and its backward pass."""
-    return packing(network) if forward is packed else contextlib.nullcontext()
+        return "unshared"
+    return "shared"
 
 
 @contextlib.contextmanager
@@ -93,3 +130,19 @@ def recomputing(network: PreTrainedModel, wanted: bool) -> Iterator[None]:
         for layer in layers:
             layer.training = False
         network.activation_checkpointing_disable()
+
+
+@contextlib.contextmanager
+def dropping(model: Any) -> Iterator[None]:
+    """Within it, the dropout of a LoRA adapter is on, and no other: for the updates, not for what they compare with.
+
+    Its masks come from torch's global generator; layers that are recomputed see the same masks again.
+    """
+    dropouts = [module for name, module in model.named_modules() if ".lora_dropout." in name]
+    try:
+        for module in dropouts:
+            module.training = True
+        yield
+    finally:
+        for module in dropouts:
+            module.training = False

@@ -11,7 +11,7 @@ Limits: full attention without soft-capping, text positions. `packs` tells, by c
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from sparkcli.models.prefix import completion_logprobs, logits_of, network_of, new_cache, pad_right
+from sparkcli.models.head import chosen_logprobs
+from sparkcli.models.prefix import Completions, Prompts, network_of, new_cache, pad_right, shared_hidden
 
 NAME = "sparkcli_packed"
 PROBE = (((1, 2, 3), (4,)), (((5, 6), (7,)), ((8, 9, 1),)))
@@ -43,10 +44,8 @@ class Layout:
     """What a completion's token sees: its prompt, then what stands before it; the keys' axis has S + T places."""
 
 
-def packed_logprobs(model: Any, prompts_P: Sequence[Sequence[int]],
-                    completions_by_group: Sequence[Sequence[Sequence[int]]],
-                    temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
-    """As `models.prefix.completion_logprobs`, inside `packing` of the same network."""
+def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
+    """As `models.prefix.shared_hidden`, inside `packing` of the same network."""
     network = network_of(model)
     ids_PS, mask_PS = pad_right(prompts_P, network.device)
     ids_BT, mask_BT = pad_right([row for group in completions_by_group for row in group], network.device)
@@ -61,13 +60,7 @@ def packed_logprobs(model: Any, prompts_P: Sequence[Sequence[int]],
         attention_mask=None, use_cache=False, layout=layout).last_hidden_state[0]
     before_BT = layout.slots_BT - 1
     before_BT[:, 0] = (lengths_P.cumsum(0) - 1)[prompt_of_B]
-    logits_KV = logits_of(network, hidden_KD.index_select(0, before_BT[mask_BT]))
-    if isinstance(temperature, Tensor):
-        temperature = temperature.to(logits_KV)[:, None].expand(mask_BT.shape)[mask_BT][:, None]
-    if isinstance(temperature, Tensor) or temperature != 1:
-        logits_KV = logits_KV / temperature
-    logprobs_K = -functional.cross_entropy(logits_KV, ids_BT[mask_BT], reduction="none")
-    return torch.zeros(mask_BT.shape, device=network.device).masked_scatter(mask_BT, logprobs_K), mask_BT
+    return hidden_KD.index_select(0, before_BT[mask_BT])
 
 
 def lay_out(mask_PS: Tensor, mask_BT: Tensor, prompt_of_B: Tensor) -> Layout:
@@ -136,7 +129,9 @@ def packs(network: PreTrainedModel) -> bool:
     if not network._supports_attention_backend or getattr(config, "attn_logit_softcapping", None):
         return False
     with torch.no_grad():
-        expected_BT, _ = completion_logprobs(network, *PROBE)
+        expected_KD = shared_hidden(network, *PROBE)
         with packing(network):
-            found_BT, _ = packed_logprobs(network, *PROBE)
-    return torch.allclose(found_BT, expected_BT, atol=1e-3 if network.dtype == torch.float32 else 0.1, rtol=0)
+            found_KD = packed_hidden(network, *PROBE)
+        ids_K = torch.tensor([token for group in PROBE[1] for row in group for token in row], device=network.device)
+        expected_K, found_K = (chosen_logprobs(network, x, ids_K)[0] for x in (expected_KD, found_KD))
+    return torch.allclose(found_K, expected_K, atol=1e-3 if network.dtype == torch.float32 else 0.1, rtol=0)
