@@ -104,10 +104,10 @@ def sample_weights(lengths: Lengths, limits: Sequence[Sequence[int | None]], ave
     Raises:
         InputError: `constant` without a limit.
 
-    >>> sample_weights([[1, 3], [4]], [[8, 8], [8]], "token")
-    [[0.125, 0.125], [0.125]]
-    >>> sample_weights([[1, 3], [4]], [[8, 8], [8]], "group")
-    [[0.125, 0.125], [0.125]]
+    >>> sample_weights([[1, 1], [8]], [[8, 8], [8]], "token")
+    [[0.1, 0.1], [0.1]]
+    >>> sample_weights([[1, 1], [8]], [[8, 8], [8]], "group")
+    [[0.25, 0.25], [0.0625]]
     """
     if average == "constant":
         return _over_limits(limits)
