@@ -1,0 +1,227 @@
+"""The processes that share a step: who computes what, and what is summed up between them.
+
+Whole parts are dealt out, so a group's prompt is still computed once, and each sample has its weight in the update
+beforehand: the sum of what the processes find is what one process would have found.
+
+Two ways, by accelerate's configuration of the processes:
+
+- copies (the default): each process has all weights and computes at its own pace; gradients are summed once per update.
+  That is DDP's result without its hooks in the backward pass, so processes need not agree on a number of micro-batches
+  and one may repeat a micro-batch (memory ran out) without telling the others.
+- shards (FSDP2, arXiv 2304.11277): each layer's weights, gradients and optimiser state are cut, and put together while
+  the layer computes. Every pass is then common work: who has no micro-batch left repeats a small one at weight 0.
+
+Alone, nothing here costs anything, and torch.distributed is not initialised.
+"""
+
+import heapq
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, distributed
+
+from sparkcli.errors import UsageError
+from sparkcli.models.prefix import network_of
+from sparkcli.training.batches import MicroBatch, Part
+from sparkcli.training.forward import Scorer
+from sparkcli.training.optimizer import Optimizer
+
+BUCKET = 1 << 26
+"""Numbers of gradient that are summed in one message: 256 MiB."""
+UNSUPPORTED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM"}
+
+
+class Processes:
+    """This process among those that train together.
+
+    Args:
+        rank: number of this process; 0 speaks and writes.
+        count: number of them all.
+        device: where this one computes; None: wherever the policy is.
+        plugin: accelerate's FSDP settings; None: copies.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None, plugin: Any = None) -> None:
+        self.rank, self.count, self.device, self._plugin = rank, count, device, plugin
+
+    @classmethod
+    def join(cls, device: str = "auto") -> Self:
+        """Meets the other processes that a launcher started (`RANK`, `WORLD_SIZE` and so on); alone without any.
+
+        Args:
+            device: as `ModelConfig.device`; `auto` and `cuda` are the GPU of this process's `LOCAL_RANK`.
+
+        Raises:
+            UsageError: accelerate is configured for what is not supported here.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) <= 1 or "RANK" not in os.environ:
+            return cls()
+        plugin = _sharding()
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+        return cls(state.process_index, state.num_processes, state.device, plugin)
+
+    def leave(self) -> None:
+        """Parts from the others, at the end of the work."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights are cut, so that each pass through the network is common work."""
+        return self._plugin is not None
+
+    @property
+    def loads_on(self) -> str | None:
+        """Where the policy is to be loaded, as `ModelConfig.device`: whole on the CPU where it will be cut, since a GPU
+        may not hold it; None: where the user said."""
+        return None if self.device is None else "cpu" if self.sharded else str(self.device)
+
+    def prepare(self, scorer: Scorer) -> Scorer:
+        """The scorer as all processes run it; cut in place where weights are sharded, which makes new parameters.
+
+        Afterwards everything that touches weights must go through the scorer's own call.
+        """
+        if self.sharded and self.device is not None:
+            from torch.distributed.device_mesh import init_device_mesh
+            from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+            cut = {"mesh": init_device_mesh(self.device.type, (self.count,)),
+                   "offload_policy": self._plugin.cpu_offload,
+                   "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32)}
+            names = self._plugin.transformer_cls_names_to_wrap or network_of(scorer.model)._no_split_modules or ()
+            for module in [*scorer.modules()]:
+                if type(module).__name__ in names:
+                    fully_shard(module, reshard_after_forward=self._plugin.reshard_after_forward, **cut)
+            fully_shard(scorer, **cut)
+            for module in scorer.modules():
+                if isinstance(module, FSDPModule):  # a sum, not a mean: weights are those of the whole update
+                    module.set_gradient_divide_factor(1.0)
+                    module.set_force_sum_reduction_for_comms(True)
+        return scorer
+
+    def share(self, parts: Sequence[Part]) -> list[list[Part]]:
+        """The parts of each process, whole, in the order given; all processes find the same shares.
+
+        The heaviest first, each to the process with the least so far: no share is larger than 4/3 of the smallest
+        possible largest one (Graham 1969). Weight: tokens to compute.
+        """
+        if self.count == 1:
+            return [list(parts)]
+        weights = [len(part[0].prompt_T) + sum(len(sample.completion_T) for sample in part) for part in parts]
+        loads = [(0, rank) for rank in range(self.count)]
+        owners = [0] * len(parts)
+        for place in sorted(range(len(parts)), key=lambda place: -weights[place]):
+            load, owners[place] = loads[0]
+            heapq.heapreplace(loads, (load + weights[place], owners[place]))
+        return [[part for part, owner in zip(parts, owners, strict=True) if owner == rank]
+                for rank in range(self.count)]
+
+    def rounds(self, batches: Sequence[Sequence[MicroBatch]]) -> Iterator[tuple[MicroBatch, bool]]:
+        """What this process runs, and whether it counts: its own micro-batches, then, where passes are common work,
+        idle ones until every process has had its own. `batches`: those of each process."""
+        yield from ((batch, True) for batch in batches[self.rank])
+        if self.sharded:
+            idle = max(map(len, batches)) - len(batches[self.rank])
+            samples = [sample for batch in itertools.chain.from_iterable(batches) for sample in batch.samples]
+            smallest = min(samples, key=lambda sample: len(sample.prompt_T) + len(sample.completion_T), default=None)
+            if smallest is not None:
+                yield from itertools.repeat((MicroBatch([[smallest]]), False), idle)
+
+    def sum_gradients(self, optimizer: Optimizer) -> None:
+        """Makes each gradient the sum over all processes, in float32; shards have summed theirs in the backward pass.
+
+        A parameter that has a gradient in any process gets one in each.
+        """
+        if self.count == 1 or self.sharded:
+            return
+        found = optimizer.gradients()
+        has = self.total(torch.tensor([float(name in found) for name in optimizer.parameters])).tolist()
+        for (name, parameter), anywhere in zip(optimizer.parameters.items(), has, strict=True):
+            if anywhere and name not in found:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = optimizer.gradients()
+        for bucket in _buckets([gradients[name] for name in optimizer.parameters if name in gradients]):
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            distributed.all_reduce(flat)
+            sizes = [gradient.numel() for gradient in bucket]
+            torch._foreach_copy_(bucket, [piece.view_as(gradient) for gradient, piece
+                                          in zip(bucket, flat.split(sizes), strict=True)])
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes of a tensor of one shape; on the CPU."""
+        return self._reduced(values, distributed.ReduceOp.SUM)
+
+    def largest(self, values: Tensor) -> Tensor:
+        """The largest over all processes, element by element; on the CPU."""
+        return self._reduced(values, distributed.ReduceOp.MAX)
+
+    def anywhere(self, fact: bool) -> bool:
+        """Whether it is so in any process."""
+        return fact if self.count == 1 else bool(self.largest(torch.tensor([float(fact)])))
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, one after the other, in each of them; on the CPU."""
+        if self.count == 1:
+            return rows.cpu()
+        counts = torch.zeros(self.count, dtype=torch.long)
+        counts[self.rank] = len(rows)
+        ends = self.total(counts).cumsum(0).tolist()
+        whole = torch.zeros((ends[-1], *rows.shape[1:]), dtype=rows.dtype)
+        whole[ends[self.rank] - len(rows):ends[self.rank]] = rows
+        return self.total(whole)
+
+    def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Where weights are sharded, whole tensors on the CPU in process 0, none in the others; else what was given."""
+        if not self.sharded:
+            return dict(tensors)
+        from torch.distributed.tensor import DTensor
+
+        whole: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():  # one at a time: a process need not hold them all on its GPU
+            found = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            if self.rank == 0:
+                whole[name] = found.detach().cpu()
+        return whole
+
+    def _reduced(self, values: Tensor, operation: Any) -> Tensor:
+        if self.count == 1:
+            return values.cpu()
+        moved = values.detach().to(self.device, copy=True)
+        distributed.all_reduce(moved, op=operation)
+        return moved.cpu()
+
+
+def _sharding() -> Any:
+    """accelerate's FSDP settings, from the variables that `accelerate launch` sets; None where it asks for none."""
+    for variable, name in UNSUPPORTED.items():
+        if os.environ.get(variable, "").lower() == "true":
+            raise UsageError(f"accelerate is configured for {name}, which train-step does not run on; configure FSDP "
+                             "with fsdp_version 2, or plain multi-GPU")
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
+        return None
+    # transformers would otherwise leave the weights out in all processes but the first
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
+    from accelerate import FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise UsageError("accelerate is configured for FSDP 1; set fsdp_version: 2 in its configuration file "
+                         "(`accelerate to-fsdp2` converts one)")
+    return plugin
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours, as many as one message takes; a larger tensor goes alone."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        if bucket and sum(t.numel() for t in bucket) + tensor.numel() > BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
