@@ -1,6 +1,8 @@
 """Directories that appear whole or not at all."""
 
+import ctypes
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,14 +25,15 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
     """A temporary directory beside `directory` to write into; takes its place once everything is on the disk.
 
     An existing `directory` is replaced only if it is empty or holds `marker`, so that no foreign folder is ever
-    deleted. It is moved aside first and deleted last: a kill between the two renames leaves it as `.NAME.old-…`, never
-    half of it.
+    deleted. The two change places in one step, and the old one is deleted last. Where the system cannot do that, the
+    old one is moved aside first: a kill between the two renames leaves it as `.NAME.old-…`, never half of it.
 
     Raises:
-        UsageError: `directory` exists and is something else.
+        UsageError: see `check_replaceable`.
         SparkError: the disk is full, or does not let us write.
     """
     check_replaceable(directory, marker)
+    directory = directory.resolve() if directory.is_symlink() else directory
     tag = secrets.token_hex(4)
     temporary = directory.parent / f".{directory.name}.tmp-{tag}"
     try:
@@ -48,6 +51,9 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
 
 def _replace(temporary: Path, directory: Path, aside: Path) -> None:
     if directory.exists():
+        if _exchanged(temporary, directory):
+            sync(directory.parent)
+            return
         directory.rename(aside)
     try:
         temporary.rename(directory)
@@ -60,12 +66,23 @@ def _replace(temporary: Path, directory: Path, aside: Path) -> None:
         shutil.rmtree(aside)
 
 
+def _exchanged(first: Path, second: Path) -> bool:
+    """Whether two directories have changed places, in one step: Linux, on most file systems, but not on NFS."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2 is not None and renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
+
+
 def check_replaceable(directory: Path, marker: str) -> None:
     """Returns where `whole_directory` may write; for those who want to know before hours of work.
 
     Raises:
-        UsageError: `directory` exists and is something else.
+        UsageError: `directory` exists and is something else, or the folder that it would be in cannot be written to.
     """
+    above = next(folder for folder in directory.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        reason = "no folder" if not above.is_dir() else "not yours to write in"
+        raise UsageError(f"{directory}: cannot be written, {above} is {reason}; give another directory")
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory}: is a file; give a directory to write")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / marker).exists():
