@@ -1,0 +1,107 @@
+"""Memory that runs out, and how much was used at most.
+
+A token budget that is too large for the machine is halved until a forward pass and its backward pass fit. Nothing is
+lost: the gradients of a half-done update are thrown away, and the update starts again. Its result does not depend on
+how it is cut.
+"""
+
+import contextlib
+import gc
+import logging
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from sparkcli.errors import SparkError
+from sparkcli.training.batches import MicroBatch, Part, Way, cost, micro_batches
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+MIB = 2**20
+
+SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "alloc_failed")
+"""Parts of the messages by which allocators that raise a plain RuntimeError say it: torch's on a CPU, C++'s, cuBLAS."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on the host or on an accelerator."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+class Budget:
+    """Tokens in one forward pass at most; halved whenever memory runs out, and never raised again."""
+
+    def __init__(self, tokens: int, way: Way = "packed") -> None:
+        self.tokens, self.way = tokens, way
+
+    def spend(self, parts: Sequence[Part], compute: Callable[[MicroBatch], T],
+              undo: Callable[[], None] = lambda: None) -> list[T]:
+        """`compute` of each micro-batch that `parts` are cut into; all of them anew where memory runs out in one.
+
+        Args:
+            undo: forgets what the micro-batches before the failed one left behind: an update's gradients.
+
+        Raises:
+            SparkError: a single sample does not fit; it is named.
+        """
+        while True:
+            results, failed = self._attempt(parts, compute)
+            if failed is None:
+                return results
+            undo()
+            self._halve(failed)
+
+    def _attempt(self, parts: Sequence[Part], compute: Callable[[MicroBatch], T]) -> tuple[list[T], MicroBatch | None]:
+        """The results, or the micro-batch that memory ran out in; the error, which holds tensors, is gone by then."""
+        results: list[T] = []
+        for batch in micro_batches(parts, self.tokens, self.way):
+            try:
+                results.append(compute(batch))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                log.debug("%s", error)
+                return [], batch
+        return results, None
+
+    def _halve(self, failed: MicroBatch) -> None:
+        """Makes sure that the failed micro-batch is cut the next time."""
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(failed.samples) == 1:
+            sample = failed.samples[0]
+            raise SparkError(f"{sample.name}: out of memory on this sample alone, {failed.tokens} tokens; try "
+                             "--gradient-checkpointing, shorter completions, or --load-in-4bit")
+        self.tokens = max(1, min(self.tokens, cost(failed.parts, self.way)) // 2)
+        log.warning("out of memory in a forward pass of %d tokens; going on with --tokens-per-batch %d",
+                    failed.tokens, self.tokens)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Makes `read_peak` forget what was used before; where the system cannot, the peak is the whole process's."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # no Linux, or a /proc that is mounted read-only
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def read_peak(device: torch.device) -> int | None:
+    """Bytes used at most: tensors on a GPU; on a CPU the whole process's resident memory. None where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type != "cpu":
+        return None
+    status = Path("/proc/self/status")
+    if status.exists():
+        kibibytes = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return 1024 * kibibytes[0] if kibibytes else None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
