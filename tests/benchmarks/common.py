@@ -26,12 +26,12 @@ def parser(description: str, *, repeats: int) -> argparse.ArgumentParser:
     return made
 
 
-def machine() -> dict[str, Any]:
-    """The hardware and versions that the figures belong to; memory in GiB."""
+def machine(device: str | None = None) -> dict[str, Any]:
+    """The hardware and versions that the figures belong to; memory in GiB. `device` names an accelerator."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {"cpu": cpu_model(), "cores": usable_cores(), "memory_gib": round(pages * size / 2**30),
             "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(),
-            "torch": importlib.metadata.version("torch")}
+            "torch": importlib.metadata.version("torch"), **({"device": device} if device else {})}
 
 
 def usable_cores() -> int:
@@ -67,12 +67,12 @@ def paired_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> float:
 
 
 def report(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], figures: Mapping[str, Any],
-           json_file: Path | None) -> None:
+           json_file: Path | None, *, device: str | None = None) -> None:
     """Prints the table under the machine's line, and writes the figures where they were asked for."""
-    facts = machine()
+    facts = machine(device)
     console = Console()
     console.print(f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB, {facts['system']}, "
-                  f"Python {facts['python']}, torch {facts['torch']}", highlight=False)
+                  f"Python {facts['python']}, torch {facts['torch']}{f', {device}' if device else ''}", highlight=False)
     table = Table(title=name)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
