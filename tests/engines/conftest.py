@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.models.tiny import load_tiny, stir, write_model
 
+from sparkcli.config import TrainConfig
 from sparkcli.models.policy import add_adapter, save
 
 
@@ -21,7 +22,7 @@ def policies(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     for seed, name in enumerate(("lora", "lora2", "full")):
         policy = load_tiny(model_folder)
         if name != "full":
-            add_adapter(policy, rank=4, alpha=8, seed=seed)
+            add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8, seed=seed))
         stir(policy, seed=seed)
         save(policy, folder / name, {"step": 1}, None)
     return {name: folder / name for name in ("lora", "lora2", "full")}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.models.tiny import load_tiny, stir
 
-from sparkcli.config import ModelConfig, RolloutConfig
+from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
 from sparkcli.engines import open_engine
 from sparkcli.models.policy import add_adapter
 from sparkcli.records import Prompt
@@ -19,7 +19,7 @@ def test_the_trainers_policy_is_shared_not_copied(model_folder: Path) -> None:
     policy = load_tiny(model_folder)
     engine = open_engine(ModelConfig(name="unused"), policy)
     before = list(engine.sample([PROMPT], CONFIG))
-    add_adapter(policy, rank=4, alpha=8, seed=0)
+    add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8))
     assert list(engine.sample([PROMPT], CONFIG)) == before
     stir(policy, scale=0.5)
     assert list(engine.sample([PROMPT], CONFIG)) != before

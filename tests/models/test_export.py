@@ -7,6 +7,7 @@ import torch
 from tests.models.tiny import load_tiny, stir
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from sparkcli.config import TrainConfig
 from sparkcli.errors import UsageError
 from sparkcli.models.policy import add_adapter, export, save
 
@@ -18,7 +19,7 @@ PROMPT = torch.tensor([[1, 2, 3, 4]])
 def test_it_loads_with_transformers_alone(model_folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
     policy = load_tiny(model_folder)
     if method == "lora":
-        add_adapter(policy, rank=4, alpha=8, seed=0)
+        add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8))
     stir(policy)
     save(policy, tmp_path / "policy", {}, None)
     export(tmp_path / "policy", tmp_path / "plain", dtype)

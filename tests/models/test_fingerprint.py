@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.models.tiny import load_tiny, stir
 
+from sparkcli.config import TrainConfig
 from sparkcli.errors import UsageError
 from sparkcli.models import fingerprint
 from sparkcli.models.fingerprint import check_safetensors, model_fingerprint, policy_fingerprint
@@ -46,7 +47,7 @@ def test_large_files_are_sampled_from_end_to_end(
 
 def test_a_policy_is_its_base_and_its_adapter_not_its_optimiser(model_folder: Path, tmp_path: Path) -> None:
     policy = load_tiny(model_folder)
-    add_adapter(policy, rank=2, alpha=4, seed=0)
+    add_adapter(policy, TrainConfig(lora_rank=2, lora_alpha=4))
     stir(policy)
     save(policy, tmp_path / "1", {"step": 1}, None)
     first = policy_fingerprint(tmp_path / "1")

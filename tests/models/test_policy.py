@@ -10,7 +10,7 @@ from peft import PeftModel
 from tests.models.tiny import load_tiny, stir, write_model
 from transformers import AutoModelForCausalLM
 
-from sparkcli.config import ModelConfig
+from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models import folders
 from sparkcli.models.policy import (
@@ -36,7 +36,7 @@ def trained(model_folder: Path, method: str, seed: int = 0, rank: int = 4) -> Po
     """A policy that differs from its base, as after a training step."""
     policy = load_tiny(model_folder)
     if method == "lora":
-        add_adapter(policy, rank=rank, alpha=8, seed=seed)
+        add_adapter(policy, TrainConfig(lora_rank=rank, lora_alpha=8, seed=seed))
     stir(policy, seed=seed)
     return policy
 
@@ -132,12 +132,12 @@ def test_a_new_adapter_changes_nothing_and_depends_on_its_seed_alone(model_folde
     policy = load_tiny(model_folder)
     before = logits(policy)
     state = torch.random.get_rng_state()
-    add_adapter(policy, rank=4, alpha=8, seed=3)
+    add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8, seed=3))
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.testing.assert_close(logits(policy), before, rtol=0, atol=0)
     other = load_tiny(model_folder)
     torch.manual_seed(1)
-    add_adapter(other, rank=4, alpha=8, seed=3)
+    add_adapter(other, TrainConfig(lora_rank=4, lora_alpha=8, seed=3))
     pairs = zip(policy.model.parameters(), other.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
@@ -145,7 +145,7 @@ def test_a_new_adapter_changes_nothing_and_depends_on_its_seed_alone(model_folde
 def test_an_adapter_does_not_go_on_top_of_another_policy(model_folder: Path, tmp_path: Path) -> None:
     save(trained(model_folder, "full"), tmp_path / "1", {}, None)
     with pytest.raises(UsageError, match="full weights of its own"):
-        add_adapter(load_tiny(model_folder, policy=tmp_path / "1"), rank=4, alpha=8, seed=0)
+        add_adapter(load_tiny(model_folder, policy=tmp_path / "1"), TrainConfig(lora_rank=4, lora_alpha=8))
 
 
 @pytest.mark.parametrize(("damage", "message"), [

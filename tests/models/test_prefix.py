@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.models.tiny import load_tiny, stir
 
+from sparkcli.config import TrainConfig
 from sparkcli.models.policy import Policy, add_adapter
 from sparkcli.models.prefix import completion_logprobs, naive_logprobs
 
@@ -17,7 +18,7 @@ COMPLETIONS = [[[1, 2, 3, 4], [9]], [[7, 7, 7], [8, 1], [3, 2, 1, 0, 5]], [[30, 
 def policy(request: pytest.FixtureRequest, model_folder: Path) -> Policy:
     policy = load_tiny(model_folder)
     if request.param == "lora":
-        add_adapter(policy, rank=4, alpha=8, seed=0)
+        add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8))
         stir(policy)
     return policy
 

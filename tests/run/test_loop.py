@@ -139,13 +139,13 @@ def test_old_steps_and_policies_are_removed(runs: Runs) -> None:
 def test_a_policy_that_is_saved_is_not_read_again(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine shares the trainer's memory; what a network is loaded for is the start, and the KL's reference."""
     loaded: list[Path] = []
-    load = sparkcli.models.policy._network
+    load = sparkcli.models.policy.load_network
 
     def noted(folder: Path, *rest: Any) -> Any:
         loaded.append(folder)
         return load(folder, *rest)
 
-    monkeypatch.setattr("sparkcli.models.policy._network", noted)
+    monkeypatch.setattr("sparkcli.models.policy.load_network", noted)
     folder = runs(model__engine="transformers", rollout__max_tokens=8, verify__max_error_share=1.0, eval__prompts="")
     assert len(set(loaded)) == 1, "the base alone"
     assert len(loaded) <= 2

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sparkcli.config import TrainConfig
 from sparkcli.models.policy import Policy, add_adapter
 from sparkcli.training.batches import MicroBatch
 from sparkcli.training.forward import Forward, choose, packed, recomputing, running, shared, unshared
@@ -39,7 +40,7 @@ def test_every_pass_gives_the_numbers_of_whole_sequences(fresh: Callable[..., Po
                                                          forward: Forward, adapted: bool) -> None:
     policy = fresh()
     if adapted:
-        add_adapter(policy, 2, 4, 0)
+        add_adapter(policy, TrainConfig(lora_rank=2, lora_alpha=4))
     expected_BT, gradients = weighted(policy, unshared, batch)
     found_BT, found = weighted(policy, forward, batch)
     torch.testing.assert_close(found_BT, expected_BT, atol=1e-5, rtol=0)

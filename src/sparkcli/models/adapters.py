@@ -6,26 +6,42 @@ The only module that imports peft, because that import costs seconds which sampl
 import json
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from sparkcli.errors import UsageError
+from sparkcli.config import TrainConfig
+from sparkcli.errors import UsageError, nearest
 from sparkcli.models.folders import write_json
 
 NOT_COMPARED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
+ALL_LINEAR = "all-linear"
+"""PEFT's word for every linear layer but the head."""
 
 
-def attach_new(model: PreTrainedModel, rank: int, alpha: int, seed: int) -> PeftModel:
-    """LoRA on every linear layer but the head. A is drawn from `seed` alone (Kaiming, as PEFT does), B is 0."""
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = _attach(model, config)
-    generator = torch.Generator().manual_seed(seed)
+def attach_new(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
+    """A LoRA adapter as `config.lora_*` say. A is drawn from `config.seed` alone (Kaiming, as PEFT does), B is 0.
+
+    Its weights are float32 whatever the model's are.
+
+    Raises:
+        UsageError: `lora_targets` names what is no layer of the model, or none that can have an adapter.
+    """
+    _chosen(model, config.lora_targets)
+    targets = ALL_LINEAR if config.lora_targets == (ALL_LINEAR,) else sorted(config.lora_targets)
+    adapted = _attach(model, LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
+        use_rslora=config.lora_rslora, target_modules=targets, task_type="CAUSAL_LM"))
+    generator = torch.Generator().manual_seed(config.seed)
     with torch.no_grad():
         for name, parameter in sorted(adapted.named_parameters()):
             if ".lora_A." in name:
@@ -33,6 +49,55 @@ def attach_new(model: PreTrainedModel, rank: int, alpha: int, seed: int) -> Peft
                 torch.nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
                 parameter.copy_(drawn)
     return adapted
+
+
+def check_asked(model: PeftModel, config: TrainConfig, place: str) -> None:
+    """Returns where `config` asks for the adapter that is there; a setting at its default asks for nothing.
+
+    Raises:
+        UsageError: it asks for another shape, which only a new adapter can have.
+    """
+    saved: Any = model.peft_config["default"]
+    has = {"lora_rank": saved.r, "lora_alpha": saved.lora_alpha, "lora_dropout": saved.lora_dropout,
+           "lora_rslora": saved.use_rslora}
+    for name, value in has.items():
+        asked = getattr(config, name)
+        if asked not in (value, getattr(TrainConfig, name)):
+            raise UsageError(f"{place}: has an adapter with {name} {value}, and {asked} is asked for; leave the "
+                             "setting out, or train a new adapter on the model, or on what export makes of this one")
+    if config.lora_targets != TrainConfig.lora_targets:
+        network = cast(PreTrainedModel, model.get_base_model())
+        if _chosen(network, config.lora_targets) != {n for n, m in network.named_modules() if isinstance(m, LoraLayer)}:
+            raise UsageError(f"{place}: has an adapter on other layers than lora_targets "
+                             f"{','.join(config.lora_targets)}; leave the setting out, or train a new adapter")
+
+
+def _chosen(model: PreTrainedModel, targets: Sequence[str]) -> set[str]:
+    """Names of the layers that get an adapter: all linear ones but the head, or those whose names end in a target."""
+    linear, head = _linear_layers(model), model.get_output_embeddings()
+    if tuple(targets) == (ALL_LINEAR,):
+        return {name for name, module in linear.items() if module is not head}
+    chosen: set[str] = set()
+    for target in targets:
+        fitting = {name for name, _ in model.named_modules() if name == target or name.endswith(f".{target}")}
+        if not fitting:
+            known = {name.rsplit(".", 1)[-1] for name in linear}
+            raise UsageError(f"train: lora_targets: no layer is named {target!r}{nearest(target, known)}")
+        if other := sorted(fitting - linear.keys()):
+            raise UsageError(f"train: lora_targets: {target!r} fits {other[0]!r}, which is no linear layer; name "
+                             "linear layers, e.g. q_proj,v_proj")
+        if model.config.get_text_config().tie_word_embeddings and any(linear[name] is head for name in fitting):
+            raise UsageError(f"train: lora_targets: {target!r} is the head, which shares its weights with the "
+                             "embeddings in this model; leave it out")
+        chosen |= fitting
+    return chosen
+
+
+def _linear_layers(model: PreTrainedModel) -> dict[str, Any]:
+    """The model's own linear layers by name, whether an adapter lies on them or not."""
+    adapted = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, LoraLayer))
+    return {name: module for name, module in model.named_modules()
+            if isinstance(module, (torch.nn.Linear, Conv1D, LoraLayer)) and not name.startswith(adapted)}
 
 
 def attach_saved(model: PreTrainedModel, directory: Path) -> PeftModel:
@@ -92,11 +157,16 @@ def detach(model: PeftModel) -> PreTrainedModel:
     return cast(PreTrainedModel, base)
 
 
-def write(model: PeftModel, directory: Path, base_name: str) -> None:
-    """`adapter_config.json` and `adapter_model.safetensors`, byte for byte the same for the same adapter."""
+def write(model: PeftModel, directory: Path, base_name: str, weights: Mapping[str, Tensor] | None = None) -> None:
+    """`adapter_config.json` and `adapter_model.safetensors`, byte for byte the same for the same adapter.
+
+    Args:
+        weights: the adapter's tensors by their names in `named_parameters`, where the model holds pieces of them.
+    """
     write_json(directory / "adapter_config.json",
                {**_configuration(model), "base_model_name_or_path": base_name, "inference_mode": True})
-    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    tensors = get_peft_model_state_dict(model, state_dict=dict(weights) if weights is not None else None,
+                                        save_embedding_layers=False)
     save_file({name: t.detach().to("cpu").contiguous() for name, t in tensors.items()},
               directory / "adapter_model.safetensors", metadata={"format": "pt"})
 

@@ -5,7 +5,6 @@ given the trainer's policy shares its memory.
 """
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +14,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sparkcli.config import ModelConfig
+from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import (
     OPTIMIZER_FILE,
@@ -27,12 +27,11 @@ from sparkcli.models.fingerprint import (
     model_fingerprint,
     policy_fingerprint,
     read_json,
-    weight_files,
 )
 from sparkcli.models.folders import copy_companions, whole_directory, write_json
 from sparkcli.models.locate import model_folder
+from sparkcli.models.network import find_device, is_quantised, load_network, load_processor, load_tokenizer
 
-log = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()  # people are told about progress by the commands alone
 
 
@@ -89,10 +88,10 @@ def load(config: ModelConfig) -> Policy:
     if directory:
         check_policy(directory, base)
     full = directory is not None and not is_adapter(directory)
-    device = _device(config.device)
-    model = _network(directory if directory and full else folder, config, device)
-    policy = Policy(model, _tokenizer(folder, config), _processor(folder, config, model), device, config, folder, base,
-                    weights=base, fingerprint=base, directory=None)
+    device = find_device(config.device)
+    model = load_network(directory if directory and full else folder, config, device)
+    policy = Policy(model, load_tokenizer(folder, config), load_processor(folder, config, model), device, config,
+                    folder, base, weights=base, fingerprint=base, directory=None)
     if directory and full:
         policy.weights = policy.fingerprint = policy_fingerprint(directory)
         policy.directory = directory
@@ -121,26 +120,54 @@ def load_into(policy: Policy, directory: Path | None) -> None:
     policy.fingerprint, policy.directory, policy.changed = wanted, directory, False
 
 
-def add_adapter(policy: Policy, rank: int, alpha: int, seed: int) -> None:
-    """Puts a new LoRA adapter on all linear layers; it changes nothing until it is trained (B = 0).
+def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
+    """The weights that `config.method` trains, by name; puts a new adapter on a bare model.
 
     Raises:
-        UsageError: the policy has an adapter, or full weights of its own, which the KL reference would then miss.
+        UsageError: full fine-tuning of a policy with an adapter or of quantised weights, an adapter on full weights, or
+            an adapter of another shape than `config` asks for.
+    """
+    if config.method == "lora":
+        add_adapter(policy, config)
+    elif policy.has_adapter:
+        raise UsageError(f"policy {policy.directory}: has an adapter; train it with --method lora, or export it and "
+                         "give the result as the model")
+    elif is_quantised(policy.network):
+        raise UsageError(f"model {policy.name}: quantised weights cannot be trained with --method full; train an "
+                         "adapter (--method lora), or load the weights as they are")
+    else:
+        policy.network.requires_grad_(True)
+    return {name: parameter for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
+
+
+def add_adapter(policy: Policy, config: TrainConfig) -> None:
+    """Puts a new LoRA adapter on the model as `config.lora_*` and `config.seed` say; it changes nothing until it is
+    trained (B = 0). An adapter that is there stays as it is.
+
+    Raises:
+        UsageError: the adapter that is there is not what `config` asks for; a target that fits no layer; full weights
+            of the policy's own, which the KL reference would then miss.
     """
     from sparkcli.models import adapters
 
     if policy.has_adapter:
-        raise UsageError(f"policy {policy.directory}: has an adapter already; train that one")
+        adapters.check_asked(policy.model, config, f"policy {policy.directory}")
+        return
     if policy.weights != policy.base_fingerprint:
         raise UsageError(f"policy {policy.directory}: has full weights of its own; train it with --method full, "
                          "or give it as the model with -m")
-    policy.model = adapters.attach_new(policy.model, rank, alpha, seed)
+    policy.model = adapters.attach_new(policy.model, config)
 
 
-def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: Mapping[str, Tensor] | None) -> None:
+def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: Mapping[str, Tensor] | None,
+         weights: Mapping[str, Tensor] | None = None) -> None:
     """Writes a policy directory, whole or not at all; equal content gives equal bytes. The policy is then that one.
 
     `trainer_state.json` holds `base` (name, fingerprint), `parent` (fingerprint), and `state`.
+
+    Args:
+        weights: what is written as the policy's weights, whole and by their names in `policy.model`, where the model
+            itself holds pieces of them (FSDP); of an adapter, its own alone.
 
     Raises:
         UsageError: `directory` exists and is no policy.
@@ -150,9 +177,9 @@ def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: M
         if policy.has_adapter:
             from sparkcli.models import adapters
 
-            adapters.write(policy.model, folder, policy.name)
+            adapters.write(policy.model, folder, policy.name, weights)
         else:
-            policy.model.save_pretrained(folder)
+            policy.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
             copy_companions(policy.base_folder, folder)
         if optimizer is not None:
             save_file({name: t.detach().to("cpu").contiguous() for name, t in optimizer.items()},
@@ -203,15 +230,23 @@ def read_optimizer(directory: Path) -> dict[str, Tensor] | None:
 
 @contextlib.contextmanager
 def reference(policy: Policy) -> Iterator[Any]:
-    """The model that the KL is measured to: the base. Under an adapter that is the same network with the adapter off;
-    for full fine-tuning a frozen copy of the base, loaded at the first call and kept."""
+    """The model that the KL is measured to: the base.
+
+    Under an adapter that is the same network with the adapter off, and for weights that have not moved yet the policy
+    itself. For full fine-tuning else a frozen copy of the base, loaded at the first call; it waits in the CPU's memory.
+    """
     if policy.has_adapter:
         with policy.model.disable_adapter():
             yield policy.model
         return
+    if policy.fingerprint == policy.base_fingerprint and not policy.changed:
+        yield policy.model
+        return
     if policy.frozen is None:
-        policy.frozen = _network(policy.base_folder, policy.config, policy.device).requires_grad_(False)
-    yield policy.frozen
+        policy.frozen = load_network(policy.base_folder, policy.config, policy.device).requires_grad_(False)
+    frozen: Any = policy.frozen
+    yield frozen.to(policy.device)
+    frozen.to("cpu")
 
 
 def _put_adapter(policy: Policy, directory: Path) -> None:
@@ -234,59 +269,11 @@ def _remove_adapter(policy: Policy) -> None:
 
 
 def _put_weights(policy: Policy, folder: Path, fingerprint: str) -> None:
-    """Copies the weights in `folder` into the network in place, unless it has them."""
+    """Copies the weights in `folder` into the network in place, unless it has them; quantised ones replace it."""
     if policy.changed or policy.weights != fingerprint:
-        fresh = _network(folder, policy.config, policy.device)
-        policy.model.load_state_dict(fresh.state_dict())
+        fresh = load_network(folder, policy.config, policy.device)
+        if is_quantised(fresh):
+            policy.model = fresh
+        else:
+            policy.model.load_state_dict(fresh.state_dict())
         policy.weights = fingerprint
-
-
-def _network(folder: Path, config: ModelConfig, device: torch.device) -> PreTrainedModel:
-    """The network in eval mode. Attention is transformers' own choice (sdpa, else eager): both are exact."""
-    weight_files(folder)
-    dtype = {"auto": "float32" if device.type == "cpu" else "auto"}.get(config.dtype, config.dtype)
-    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": config.trust_remote_code}
-    try:
-        architecture = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-        sees = type(architecture) in transformers.AutoModelForImageTextToText._model_mapping
-        factory = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
-        loaded: Any = factory.from_pretrained(folder, config=architecture, output_loading_info=True, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise UsageError(f"{folder}: transformers cannot load it: {' '.join(str(error).split())[:300]}") from error
-    model, info = loaded
-    if info["missing_keys"]:
-        raise UsageError(f"{folder}: weights are missing, first {min(info['missing_keys'])!r}; get the files again")
-    network: PreTrainedModel = model.to(device).eval()
-    return network
-
-
-def _tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=config.trust_remote_code)
-        return tokenizer
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{folder}: no tokenizer that transformers can load: {reason}") from error
-
-
-def _processor(folder: Path, config: ModelConfig, model: PreTrainedModel) -> Any | None:
-    if type(model.config) not in transformers.AutoModelForImageTextToText._model_mapping:
-        return None
-    try:
-        return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        log.warning("%s: its image processor cannot be loaded, so it reads text only: %s", folder,
-                    " ".join(str(error).split())[:200])
-        return None
-
-
-def _device(name: str) -> torch.device:
-    try:
-        if name == "auto":
-            return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r}: {str(error).splitlines()[0][:120]}; try cpu or auto") from None
-    return device

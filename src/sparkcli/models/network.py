@@ -1,0 +1,111 @@
+"""Hugging Face networks, tokenizers and processors from a folder, each failure an error of one line."""
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from sparkcli.config import ModelConfig
+from sparkcli.errors import UsageError
+from sparkcli.models.fingerprint import weight_files
+
+log = logging.getLogger(__name__)
+
+
+def load_network(folder: Path, config: ModelConfig, device: torch.device) -> PreTrainedModel:
+    """The network in eval mode. Attention is transformers' own choice (sdpa, else eager): both are exact.
+
+    With `config.load_in_4bit` all linear layers but the head are NF4 with double quantisation (QLoRA, arXiv
+    2305.14314), computing in the dtype that the rest has.
+
+    Raises:
+        UsageError: no safetensors weights, an architecture that is not known, weights missing; or no bitsandbytes.
+    """
+    weight_files(folder)
+    try:
+        architecture = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+        options: dict[str, Any] = {"dtype": _dtype(config, architecture, device), "use_safetensors": True,
+                                   "trust_remote_code": config.trust_remote_code}
+        if config.load_in_4bit:
+            options |= {"quantization_config": _four_bit(options["dtype"]), "device_map": {"": device}}
+        factory = transformers.AutoModelForImageTextToText if sees(architecture) else transformers.AutoModelForCausalLM
+        loaded: Any = factory.from_pretrained(folder, config=architecture, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UsageError(f"{folder}: transformers cannot load it: {' '.join(str(error).split())[:300]}") from error
+    model, info = loaded
+    if info["missing_keys"]:
+        raise UsageError(f"{folder}: weights are missing, first {min(info['missing_keys'])!r}; get the files again")
+    network: PreTrainedModel = (model if is_quantised(model) else model.to(device)).eval()
+    return network
+
+
+def sees(architecture: PreTrainedConfig) -> bool:
+    """Whether a model of this configuration reads images."""
+    return type(architecture) in transformers.AutoModelForImageTextToText._model_mapping
+
+
+def is_quantised(network: PreTrainedModel) -> bool:
+    """Whether its weights are quantised, so that they can only be sampled from, or trained with an adapter."""
+    return bool(getattr(network, "is_quantized", False))
+
+
+def load_tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer in the folder of a model.
+
+    Raises:
+        UsageError: there is none that transformers can load.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=config.trust_remote_code)
+        return tokenizer
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{folder}: no tokenizer that transformers can load: {reason}") from error
+
+
+def load_processor(folder: Path, config: ModelConfig, network: PreTrainedModel) -> Any | None:
+    """What makes pixel inputs of images; None for a network that reads text only."""
+    if not sees(network.config):
+        return None
+    try:
+        return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        log.warning("%s: its image processor cannot be loaded, so it reads text only: %s", folder,
+                    " ".join(str(error).split())[:200])
+        return None
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name; `auto`: an accelerator where there is one.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    try:
+        if name == "auto":
+            return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r}: {str(error).splitlines()[0][:120]}; try cpu or auto") from None
+    return device
+
+
+def _dtype(config: ModelConfig, architecture: PreTrainedConfig, device: torch.device) -> str | torch.dtype:
+    if config.dtype != "auto":
+        return config.dtype
+    if device.type == "cpu":
+        return "float32"
+    return (architecture.dtype or torch.float32) if config.load_in_4bit else "auto"
+
+
+def _four_bit(dtype: str | torch.dtype) -> transformers.BitsAndBytesConfig:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError("load_in_4bit needs bitsandbytes, which is not installed; try: pip install 'sparkcli[qlora]'")
+    return transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                                           bnb_4bit_compute_dtype=dtype)
