@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -13,6 +14,8 @@ import typer
 from sparkcli.errors import SparkError
 
 INTERRUPTED = 130
+TOLD_IN = "SPARKCLI_TOLD_IN"
+"""Folder in which each of several processes leaves what it has to tell, for the launcher to tell what came first."""
 
 
 @contextlib.contextmanager
@@ -41,7 +44,11 @@ def guarded(*, verbose: bool) -> Iterator[None]:
 
 def tell(message: str) -> None:
     """One line on standard error, whatever breaks the message holds."""
-    print(f"sparkcli: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    line = " ".join(message.split())
+    if TOLD_IN in os.environ:
+        Path(os.environ[TOLD_IN], os.environ["RANK"]).write_text(line, encoding="utf-8")
+    else:
+        print(f"sparkcli: {line}", file=sys.stderr, flush=True)
 
 
 def _ended(error: BaseException, message: str, code: int, verbose: bool) -> typer.Exit:
