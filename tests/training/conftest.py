@@ -51,7 +51,7 @@ def scored() -> Callable[..., Scored]:
     def build(id: str = "p", sample: int = 0, reward: float | None = 1.0, **fields: object) -> Scored:
         values: dict[str, object] = {
             "prompt": "1 + 1?", "samples": 4, "completion": "2", "prompt_token_ids": (5, 6, 7), "token_ids": (8, 9),
-            "logprobs": (-0.5, -0.25), "policy": "start",
+            "logprobs": (-0.5, -0.25),
             "sampling": Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=0, max_tokens=8, engine="test"),
             "verdict": Verdict(status="correct" if reward else "wrong", verifier="exact"), **fields}
         return Scored(id=id, sample=sample, reward=reward, **values)  # type: ignore[arg-type]

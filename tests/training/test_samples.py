@@ -13,13 +13,12 @@ from sparkcli.training.samples import read_phase
 Build = Callable[..., Scored]
 
 
-def test_only_groups_with_different_rewards_are_trained_on(scored: Build) -> None:
+def test_every_known_reward_is_read_and_groups_are_counted_by_kind(scored: Build) -> None:
     records = [scored(prompt, n, reward) for prompt, rewards in
                {"right": [1.0, 1.0], "wrong": [0.0, 0.0], "mixed": [1.0, 0.0], "none": [None, None]}.items()
                for n, reward in enumerate(rewards)]
     phase = read_phase(records, 100, "start")
-    assert [[sample.id for sample in group] for group in phase.groups] == [["mixed", "mixed"]]
-    assert [sample.advantage for sample in phase.groups[0]] == pytest.approx([math.sqrt(0.5), -math.sqrt(0.5)])
+    assert [[sample.id for sample in group] for group in phase.groups] == [["right"] * 2, ["wrong"] * 2, ["mixed"] * 2]
     assert phase.facts["groups"] == {"all_right": 1, "all_wrong": 1, "mixed": 1, "unknown": 1}
     assert phase.facts["null_rewards"] == 2
 
@@ -28,7 +27,8 @@ def test_null_rewards_take_no_part(scored: Build) -> None:
     with_null = [scored(sample=0, reward=1.0), scored(sample=1, reward=None, token_ids=None),
                  scored(sample=2, reward=0.0)]
     without = [with_null[0], with_null[2]]
-    assert read_phase(with_null, 100, None).groups == read_phase(without, 100, None).groups
+    assert [[s.number for s in group] for group in read_phase(with_null, 100, None).groups] == [[0, 2]]
+    assert [[s.number for s in group] for group in read_phase(without, 100, None).groups] == [[0, 2]]
 
 
 def test_rewards_are_averaged_by_task(scored: Build) -> None:
@@ -47,21 +47,13 @@ def test_rewards_are_averaged_by_task(scored: Build) -> None:
     ({"prompt_token_ids": (-1, 3)}, "expected ids below the vocabulary's 100, found -1"),
     ({"logprobs": (-1.0, math.nan)}, "logprobs: expected finite numbers"),
     ({"logprobs": (-1.0, -math.inf)}, "logprobs: expected finite numbers"),
+    ({"logprobs": (-1.0, 0.25)}, "logprobs: expected logarithms of probabilities, found 0.25"),
     ({"reward": math.nan}, "reward: expected finite numbers"),
 ])
 def test_unusable_rollouts_are_named(scored: Build, fields: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=r"prompt 'p', sample 1: ") as caught:
         read_phase([scored(), scored(**{"sample": 1, **fields})], 100, None)  # type: ignore[arg-type]
     assert message in str(caught.value)
-
-
-def test_other_prompt_tokens_or_temperatures_share_no_forward_pass(scored: Build) -> None:
-    warm = Sampling(temperature=0.5, top_p=1.0, top_k=0, seed=0, max_tokens=8, engine="test")
-    records = [scored(sample=0), scored(sample=1, reward=0.0), scored(sample=2, reward=0.0, sampling=warm),
-               scored(sample=3, prompt_token_ids=(1, 2))]
-    groups = read_phase(records, 100, None).groups
-    assert [[sample.number for sample in group] for group in groups] == [[0, 1], [2], [3]]
-    assert groups[1][0].temperature == 0.5
 
 
 @pytest.mark.parametrize("change", [{"top_p": 0.9}, {"top_k": 20}, {"temperature": 0.0}])
@@ -76,8 +68,14 @@ def test_sampling_that_biases_the_ratio_is_warned_of_once(
     assert {sample.temperature for sample in phase.groups[0]} == {1.0}
 
 
-def test_rollouts_of_another_policy_are_counted_and_warned_of(scored: Build, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        facts = read_phase([scored(), scored(sample=1, policy="older")], 100, "start").facts
-    assert facts["stale_policy"] == 1
-    assert "1 of 2 rollouts were sampled by another policy" in caplog.text
+def test_rollouts_of_another_policy_are_stale(scored: Build) -> None:
+    phase = read_phase([scored(policy="start"), scored(sample=1, policy="older"), scored(sample=2)], 100, "start")
+    assert [sample.stale for sample in phase.groups[0]] == [False, True, False]
+    assert phase.facts["stale_policy"] == 1
+
+
+def test_the_first_stale_rollout_is_refused_by_name_unless_allowed(scored: Build) -> None:
+    records = [scored(policy="start"), scored(sample=1, policy="older"), scored(sample=2, policy="oldest")]
+    with pytest.raises(InputError, match=r"prompt 'p', sample 1: policy: expected start, .* found older \(2 of 3 .*"
+                                         r"--allow-stale"):
+        read_phase(records, 100, "start", allow_stale=False)

@@ -16,6 +16,7 @@ from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.policy import Policy
 from sparkcli.models.prefix import completion_logprobs
 from sparkcli.records import Scored
+from sparkcli.training.metrics import MACHINE
 from sparkcli.training.step import Trainer
 
 Fresh = Callable[..., Policy]
@@ -29,7 +30,8 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def without_seconds(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if name != "seconds"}
+    """What does not depend on the clock and the machine."""
+    return {name: value for name, value in metrics.items() if name not in MACHINE}
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -66,7 +68,8 @@ def test_state_and_metrics_are_written_without_times(fresh: Fresh, phase: Phases
     assert (state["phase"], state["updates"], state["seed"]) == (1, 2, 0)
     assert state["config"] == json.loads(json.dumps(dataclasses.asdict(CONFIG)))
     assert state["metrics"] == json.loads(json.dumps(without_seconds(metrics)))
-    assert set(metrics["seconds"]) == {"read", "reference", "update"}
+    assert set(metrics["seconds"]) == {"read", "reference", "parent", "forward", "backward", "optimizer"}
+    assert metrics["tokens_per_second"] > 0
 
 
 def test_metrics_of_a_phase(fresh: Fresh, phase: Phases) -> None:
@@ -77,7 +80,8 @@ def test_metrics_of_a_phase(fresh: Fresh, phase: Phases) -> None:
     assert metrics["groups"] == {"all_right": 0, "all_wrong": 0, "mixed": 5, "unknown": 0}
     assert metrics["reward"]["solve"] == pytest.approx(sum(record.reward or 0 for record in records) / 20)
     assert metrics["tokens"] >= sum(len(record.token_ids or ()) for record in records)
-    assert 0 <= metrics["padding_share"] < 0.6
+    assert metrics["padding_share"] == 0
+    assert 0 < metrics["attention_padding_share"] < 0.6
     assert metrics["loss"] == pytest.approx(metrics["policy_loss"] + CONFIG.kl * metrics["kl"])
     assert metrics["grad_norm"] > 0
 
@@ -102,7 +106,7 @@ def test_the_second_update_is_clipped_and_the_first_is_not(fresh: Fresh, phase: 
     assert single["kl"] == pytest.approx(0, abs=1e-6)
     double = Trainer(fresh(), config).step(records)
     assert double["clip_share"] > 0.05
-    assert double["ratio_max"] > 1 + config.clip
+    assert double["ratio_max"] > 1.2
 
 
 def test_without_a_mixed_group_nothing_is_updated(fresh: Fresh, scored: Callable[..., Scored], tmp_path: Path) -> None:

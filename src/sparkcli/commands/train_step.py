@@ -51,14 +51,17 @@ def plan(records: list[Scored], model: ModelConfig, config: TrainConfig) -> dict
     from pathlib import Path
 
     from sparkcli.models.fingerprint import check_policy, model_fingerprint, policy_fingerprint
+    from sparkcli.method.objectives import objective
     from sparkcli.models.locate import model_folder
     from sparkcli.training.samples import read_phase
+    from sparkcli.training.targets import trained
 
     policy = model_fingerprint(model_folder(model.name))
     if model.policy:
         check_policy(Path(model.policy), policy)
         policy = policy_fingerprint(Path(model.policy))
-    phase = read_phase(records, sys.maxsize, policy)
-    tokens = sum(len(group[0].prompt_T) + sum(len(sample.completion_T) for sample in group) for group in phase.groups)
-    return {"groups_trained_on": len(phase.groups), "samples": phase.samples,
-            "updates": min(config.updates, phase.samples), "tokens": tokens, **phase.facts}
+    phase = read_phase(records, sys.maxsize, policy, allow_stale=config.allow_stale)
+    parts = trained(phase.groups, objective(config), config)
+    tokens = sum(len(part[0].prompt_T) + sum(len(sample.completion_T) for sample in part) for part in parts)
+    return {"groups_trained_on": len(parts), "samples": sum(map(len, parts)),
+            "updates": min(config.updates, len(parts)), "tokens": tokens, **phase.facts}

@@ -31,6 +31,7 @@ from sparkcli.run.evaluation import Evaluation, check_sources
 from sparkcli.run.settings import Settings
 from sparkcli.run.state import RunFolder, locked, read_all, write_all
 from sparkcli.sources.prepare import prepare
+from sparkcli.training.metrics import MACHINE
 from sparkcli.training.step import Trainer
 from sparkcli.verdicts.referee import Referee
 
@@ -200,11 +201,10 @@ class Loop:
                             f"{unknown[0].verdict.reason or unknown[0].verdict.status}")
 
     def _trained(self, scored: Sequence[Scored], name: str) -> dict[str, Any]:
-        """One phase of updates, in memory; its metrics without what the clock says."""
+        """One phase of updates, in memory; its metrics without what the clock and the machine say."""
         with self._part(name):
             metrics = self.trainer.step(scored)
-        del metrics["seconds"]
-        return metrics
+        return {name: value for name, value in metrics.items() if name not in MACHINE}
 
     def _save(self, directory: Path) -> None:
         """Writes the policy; the engine samples it from now on. One that shares the trainer's memory reads nothing."""

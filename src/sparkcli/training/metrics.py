@@ -1,20 +1,70 @@
-"""What a phase reports: token means, sizes, and the time of its parts."""
+"""What a phase reports: means over tokens, sizes, and what the clock and the machine say."""
 
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
-from torch import Tensor
+import torch
 
-from sparkcli.training.batches import MicroBatch
+from sparkcli.training.batches import MicroBatch, Way, work
 from sparkcli.training.losses import Loss
+
+MACHINE = ("seconds", "tokens_per_second", "peak_memory_mib")
+"""Metrics that are the clock's and the machine's; all others depend on the input alone."""
+TOKEN_MEANS = {"clipped_low": "clip_share_low", "clipped_high": "clip_share_high", "ratio": "ratio",
+               "entropy": "entropy"}
+"""Sums of a loss that are reported as means over the update's tokens, and their names then."""
+
+
+@dataclass
+class Tally:
+    """One update, added up."""
+
+    samples: int
+    """That its mean is over, those without a gradient too."""
+    lr: float
+    grad_norm: float
+    done: Sequence[tuple[MicroBatch, Loss]]
+
+    def means(self) -> dict[str, float]:
+        """The update's values: the loss and its parts as weighted, shares and means over the tokens it computed."""
+        names = [f.name for f in fields(Loss)]
+        rows = torch.stack([torch.stack([getattr(loss, name).detach().float() for name in names])
+                            for _, loss in self.done])
+        columns = dict(zip(names, rows.cpu().double().T.tolist(), strict=True))
+        tokens = sum(batch.emitted for batch, _ in self.done)
+        sums = {name: math.fsum(values) for name, values in columns.items()}
+        shares = {name: sums[column] / tokens for column, name in TOKEN_MEANS.items()}
+        return {"loss": sums["total"], "policy_loss": sums["policy"], "kl": sums["kl"],
+                "clip_share": shares["clip_share_low"] + shares["clip_share_high"], **shares,
+                "ratio_max": max(columns["ratio_max"]), "grad_norm": self.grad_norm, "lr": self.lr}
+
+
+MEANS = ("loss", "policy_loss", "kl", "clip_share", *TOKEN_MEANS.values(), "ratio_max", "grad_norm", "lr")
+
+
+def phase_metrics(updates: Sequence[Tally], way: Way) -> dict[str, Any]:
+    """A phase's values: means over its updates, the largest ratio, the last rate, and sizes; null without an update."""
+    means = [update.means() for update in updates]
+    values: dict[str, Any] = dict.fromkeys(MEANS)
+    if means:
+        values = {name: math.fsum(mean[name] for mean in means) / len(means) for name in MEANS}
+        values |= {"ratio_max": max(mean["ratio_max"] for mean in means), "lr": means[-1]["lr"]}
+    batches = [batch for update in updates for batch, _ in update.done]
+    done = work(batches, way)
+    return {"updates": len(updates), **values, "samples": sum(update.samples for update in updates),
+            "micro_batches": len(batches), "tokens": done.tokens, "shared_tokens": done.shared,
+            "padding_share": done.padding, "attention_padding_share": done.attention_padding}
 
 
 class Stopwatch:
-    """Seconds by part."""
+    """Seconds by part, on a device whose work may lag behind the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -22,39 +72,12 @@ class Stopwatch:
         """Adds the time spent within to `part`."""
         start = time.perf_counter()
         yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
 
-
-def mean_values(totals: Sequence[tuple[Loss, Tensor]], emitted: int) -> dict[str, float]:
-    """Token means over a mini-batch. `entropy` is estimated by −log p of the sampled tokens."""
-    losses = [loss for loss, _ in totals]
-
-    def mean(values: Iterable[Tensor]) -> float:
-        return math.fsum(float(value) for value in values) / emitted
-
-    return {"loss": mean(loss.total for loss in losses), "policy_loss": mean(loss.policy for loss in losses),
-            "kl": mean(loss.kl for loss in losses), "clip_share": mean(loss.clipped for loss in losses),
-            "ratio": mean(loss.ratio for loss in losses),
-            "ratio_max": max(float(loss.ratio_max) for loss in losses),
-            "entropy": mean(-logprobs for _, logprobs in totals)}
-
-
-AVERAGED = ("loss", "policy_loss", "kl", "clip_share", "ratio", "entropy", "grad_norm")
-
-
-def summary(updates: Sequence[dict[str, float]]) -> dict[str, float | int | None]:
-    """A phase's values: means over its updates, the largest ratio, the last rate; null if there was no update."""
-    if not updates:
-        return {"updates": 0, **dict.fromkeys((*AVERAGED, "ratio_max", "lr"))}
-    means = {name: math.fsum(values[name] for values in updates) / len(updates) for name in AVERAGED}
-    return {"updates": len(updates), **means, "ratio_max": max(values["ratio_max"] for values in updates),
-            "lr": updates[-1]["lr"]}
-
-
-def sizes(minibatches: Sequence[Sequence[MicroBatch]]) -> dict[str, float | int | None]:
-    """What the forward passes were given. `padding_share` is the share of padding in their rectangles of prompts and
-    of completions; a packed pass spends it in attention alone."""
-    batches = [batch for minibatch in minibatches for batch in minibatch]
-    tokens, padded = sum(batch.tokens for batch in batches), sum(batch.padded for batch in batches)
-    return {"samples": sum(len(batch.samples) for batch in batches), "tokens": tokens, "micro_batches": len(batches),
-            "padding_share": 1 - tokens / padded if padded else None}
+    def metrics(self, updates: Sequence[Tally]) -> dict[str, Any]:
+        """The metrics of `MACHINE`."""
+        tokens = sum(batch.tokens for update in updates for batch, _ in update.done)
+        spent = math.fsum(self.seconds.values())
+        return {"seconds": self.seconds, "tokens_per_second": tokens / spent if spent else None}

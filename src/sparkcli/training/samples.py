@@ -5,25 +5,47 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sparkcli.errors import InputError
-from sparkcli.method.advantages import group_advantages
 from sparkcli.records import Sampling, Scored, groups
 
+if TYPE_CHECKING:  # a dry run reads samples and needs no torch
+    from torch import Tensor
+
 log = logging.getLogger(__name__)
+ROUNDING = 1e-3
+"""A log-probability may be this far above 0: samplers round."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Sample:
-    """One completion that carries a gradient: its advantage is not 0 and it has at least one token."""
+    """One completion with a known reward, and what the phase has computed for it so far. T: its tokens."""
 
     id: str
     number: int
+    task: str
     prompt_T: tuple[int, ...]
     completion_T: tuple[int, ...]
     logprobs_T: tuple[float, ...]
+    """As the sampler recorded them, at its temperature."""
     temperature: float
-    advantage: float
+    reward: float
+    limit: int | None = None
+    """The sampler's `max_tokens`."""
+    truncated: bool = False
+    """Whether the limit cut it."""
+    stale: bool = False
+    """Whether another policy sampled it than the one that is updated."""
+    advantage: float = 0.0
+    weight: float = 0.0
+    """Of each of its tokens in the mean of the update that is being computed."""
+    old_T: "Tensor | None" = None
+    """Log-probs that the ratio is taken to; None: the recorded ones."""
+    reference_T: "Tensor | None" = None
+    """Log-probs under the reference policy; None: there is no KL."""
+    correction_T: "Tensor | None" = None
+    """Importance weights of the sampler's mismatch; None: 1."""
 
     @property
     def name(self) -> str:
@@ -33,77 +55,63 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """All of a phase's input: the samples that are trained on, by group, and what there was to see beside them.
-
-    A group keeps only the samples that share prompt tokens and temperature, so it can share its prompt's forward pass.
-    """
+    """A phase's input: the samples with a known reward, by group, and what there was to see beside them."""
 
     groups: list[list[Sample]]
     facts: dict[str, object]
 
-    @property
-    def samples(self) -> int:
-        """Number of samples that are trained on."""
-        return sum(map(len, self.groups))
 
-
-def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None) -> Phase:
+def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *, allow_stale: bool = True) -> Phase:
     """Checks and sorts scored rollouts, a prompt's samples next to each other.
 
-    Null rewards take no part: neither in a group's mean nor in its loss. Groups whose rewards are all equal have no
-    advantage and are skipped, and with them their KL: a pull to the reference alone is not worth a forward pass.
+    Null rewards take no part: neither in a group's mean nor in its loss.
 
     Args:
         vocabulary: number of token ids that the model knows.
-        policy: fingerprint of the policy that is to be updated; rollouts of another one are counted and warned of.
+        policy: fingerprint of the policy that is to be updated; a rollout that names another one is stale.
+        allow_stale: whether stale rollouts are let in.
 
     Raises:
-        InputError: a rollout with a reward has no token ids or log-probs, or unusable ones; the first is named.
+        InputError: a rollout with a reward has no token ids or log-probs, or unusable ones, or is stale and must not
+            be; the first is named.
     """
-    trained: list[list[Sample]] = []
+    found: list[list[Sample]] = []
     seen: list[Scored] = []
-    kinds: Counter[str] = Counter()
     for group in groups(scored):
         known = [rollout for rollout in group if rollout.reward is not None]
         for rollout in known:
             check(rollout, vocabulary)
-        advantages_G = group_advantages([rollout.reward for rollout in known])
-        kinds[group_kind(known)] += 1
-        trained += shareable(known, advantages_G)
+        found.append([sample_of(rollout, policy) for rollout in known])
         seen += group
-    facts = {"groups": {kind: kinds[kind] for kind in GROUP_KINDS}, **phase_facts(seen, policy)}
-    return Phase(groups=trained, facts=facts)
+    samples = [sample for group in found for sample in group]
+    if not allow_stale:
+        refuse_stale(seen, samples, policy)
+    kinds = Counter(group_kind([sample.reward for sample in group]) for group in found)
+    facts = {"groups": {kind: kinds[kind] for kind in GROUP_KINDS}, **phase_facts(seen, samples)}
+    return Phase(groups=[group for group in found if group], facts=facts)
 
 
 GROUP_KINDS = ("all_right", "all_wrong", "mixed", "unknown")
 """By reward: all 1, all 0 or less, anything between, and no reward known at all."""
 
 
-def group_kind(known: Sequence[Scored]) -> str:
-    """Which of `GROUP_KINDS` a group is."""
-    rewards = [rollout.reward for rollout in known if rollout.reward is not None]
+def group_kind(rewards: Sequence[float]) -> str:
+    """Which of `GROUP_KINDS` a group with these known rewards is."""
     if not rewards:
         return "unknown"
     return "all_right" if min(rewards) >= 1 else "all_wrong" if max(rewards) <= 0 else "mixed"
 
 
-def shareable(known: Sequence[Scored], advantages_G: Sequence[float | None]) -> list[list[Sample]]:
-    """The samples of a group with a non-zero advantage, apart where prompt tokens or temperature differ."""
-    parts: dict[tuple[tuple[int, ...], float], list[Sample]] = {}
-    for rollout, advantage in zip(known, advantages_G, strict=True):
-        if advantage and rollout.token_ids:
-            sample = sample_of(rollout, advantage)
-            parts.setdefault((sample.prompt_T, sample.temperature), []).append(sample)
-    return list(parts.values())
-
-
-def sample_of(rollout: Scored, advantage: float) -> Sample:
+def sample_of(rollout: Scored, policy: str | None) -> Sample:
     """A checked rollout as a sample. Greedy sampling records log-probs at temperature 1."""
-    assert rollout.prompt_token_ids and rollout.token_ids and rollout.logprobs is not None
+    assert rollout.prompt_token_ids and rollout.token_ids is not None and rollout.logprobs is not None
+    assert rollout.reward is not None
     temperature = rollout.sampling.temperature if rollout.sampling else 1.0
-    return Sample(id=rollout.id, number=rollout.sample, prompt_T=rollout.prompt_token_ids,
+    return Sample(id=rollout.id, number=rollout.sample, task=rollout.task, prompt_T=rollout.prompt_token_ids,
                   completion_T=rollout.token_ids, logprobs_T=rollout.logprobs, temperature=temperature or 1.0,
-                  advantage=advantage)
+                  reward=rollout.reward, limit=rollout.sampling.max_tokens if rollout.sampling else None,
+                  truncated=rollout.finish_reason == "length",
+                  stale=rollout.policy is not None and rollout.policy != policy)
 
 
 def check(rollout: Scored, vocabulary: int) -> None:
@@ -125,21 +133,30 @@ def check(rollout: Scored, vocabulary: int) -> None:
     if not math.isfinite(sum(rollout.logprobs)) or not math.isfinite(rollout.reward or 0.0):
         field = "logprobs" if not math.isfinite(sum(rollout.logprobs)) else "reward"
         raise InputError(f"{place}: {field}: expected finite numbers, found NaN or infinity; drop the record")
+    if max(rollout.logprobs, default=0.0) > ROUNDING:
+        raise InputError(f"{place}: logprobs: expected logarithms of probabilities, found {max(rollout.logprobs):g}; "
+                         "are they probabilities, or negated?")
 
 
-def phase_facts(seen: Sequence[Scored], policy: str | None) -> dict[str, object]:
-    """Counts for the metrics; warns of rollouts whose log-probs are not those of the policy that is updated."""
-    known = [rollout for rollout in seen if rollout.reward is not None]
-    biased = sum(is_biased(rollout.sampling) for rollout in known)
-    stale = sum(rollout.policy is not None and rollout.policy != policy for rollout in known)
+def refuse_stale(seen: Sequence[Scored], samples: Sequence[Sample], policy: str | None) -> None:
+    """Raises InputError that names the first stale sample and both policies."""
+    stale = [sample for sample in samples if sample.stale]
+    if stale:
+        sampler = next(r.policy for r in seen if r.id == stale[0].id and r.sample == stale[0].number)
+        raise InputError(f"{stale[0].name}: policy: expected {policy}, the one that is updated, found {sampler} "
+                         f"({len(stale)} of {len(samples)} rollouts are stale); sample with the policy that is "
+                         "trained on from, or give --allow-stale, which corrects for the difference")
+
+
+def phase_facts(seen: Sequence[Scored], samples: Sequence[Sample]) -> dict[str, object]:
+    """Counts for the metrics; warns of rollouts whose log-probs bias the ratio."""
+    biased = sum(is_biased(rollout.sampling) for rollout in seen if rollout.reward is not None)
     if biased:
         log.warning("%d of %d rollouts were sampled greedily or with top-p or top-k, whose log-probs bias the ratio; "
-                    "sample with temperature above 0, top-p 1 and top-k 0", biased, len(known))
-    if stale:
-        log.warning("%d of %d rollouts were sampled by another policy than the one that is updated (%s); "
-                    "the ratio accounts for it only within the clip", stale, len(known), policy)
-    return {"rollouts": len(seen), "null_rewards": len(seen) - len(known), "biased_sampling": biased,
-            "stale_policy": stale, "reward": reward_by_task(known)}
+                    "sample with temperature above 0, top-p 1 and top-k 0", biased, len(samples))
+    return {"rollouts": len(seen), "null_rewards": len(seen) - len(samples), "biased_sampling": biased,
+            "stale_policy": sum(sample.stale for sample in samples),
+            "truncated": sum(sample.truncated for sample in samples), "reward": reward_by_task(samples)}
 
 
 def is_biased(sampling: Sampling | None) -> bool:
@@ -147,9 +164,9 @@ def is_biased(sampling: Sampling | None) -> bool:
     return sampling is not None and (sampling.top_p < 1 or sampling.top_k > 0 or sampling.temperature == 0)
 
 
-def reward_by_task(known: Sequence[Scored]) -> dict[str, float]:
+def reward_by_task(samples: Sequence[Sample]) -> dict[str, float]:
     """Mean reward of each task that occurs."""
     rewards: dict[str, list[float]] = {}
-    for rollout in known:
-        rewards.setdefault(rollout.task, []).append(rollout.reward or 0.0)
+    for sample in samples:
+        rewards.setdefault(sample.task, []).append(sample.reward)
     return {task: math.fsum(values) / len(values) for task, values in sorted(rewards.items())}

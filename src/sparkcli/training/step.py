@@ -1,39 +1,43 @@
-"""One phase: GRPO on scored rollouts, the policy updated in place.
+"""One phase: scored rollouts in, the policy updated in place.
 
-    read and deal → log-probs under the reference → for each mini-batch: micro-batches forward and backward, clip, AdamW
+    read → log-probs under reference and parent → targets → deal → for each update: micro-batches forward and backward,
+    clip, AdamW
 
-The ratio is taken to the *recorded* log-probs, so from the second update on the clip limits how far a phase moves.
-Same input, seed, machine and number of threads → same bytes.
+The ratio is taken to the *recorded* log-probs (or, where a mismatch is corrected, to the parent's), so from the second
+update on the clip limits how far a phase moves. Same input, seed, machine and number of threads → same bytes.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import logging
 import math
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import Embedding, Parameter
+from torch.nn.utils.rnn import pad_sequence
 
 from sparkcli.config import TrainConfig
 from sparkcli.errors import SparkError, UsageError
+from sparkcli.method.objectives import Objective, objective, sample_weights
 from sparkcli.models.policy import Policy, add_adapter, read_optimizer, read_state, reference, save
-from sparkcli.models.prefix import network_of
 from sparkcli.records import Scored
-from sparkcli.training.batches import MicroBatch, deal, micro_batches
-from sparkcli.training.forward import choose, recomputing, running
-from sparkcli.training.losses import Loss, grpo_loss
-from sparkcli.training.metrics import Stopwatch, mean_values, sizes, summary
-from sparkcli.training.optimizer import adamw, learning_rate, optimizer_tensors, restore_optimizer
-from sparkcli.training.samples import Phase, read_phase
+from sparkcli.training.batches import MicroBatch, Part, deal, needed
+from sparkcli.training.forward import Scorer
+from sparkcli.training.losses import Loss, policy_loss
+from sparkcli.training.memory import Budget, read_peak, reset_peak
+from sparkcli.training.metrics import Stopwatch, Tally, phase_metrics
+from sparkcli.training.mismatch import correction_weights, probe
+from sparkcli.training.optimizer import Optimizer, learning_rate
+from sparkcli.training.samples import Phase, Sample, read_phase
+from sparkcli.training.targets import assign_advantages, needs_forward, trained
 
 log = logging.getLogger(__name__)
-
-MiniBatch = list[MicroBatch]
-References = list[Tensor | None]
-"""For each micro-batch of a mini-batch the reference's log-probs; None where there is no KL."""
 
 
 class Trainer:
@@ -48,46 +52,70 @@ class Trainer:
     """
 
     def __init__(self, policy: Policy, config: TrainConfig) -> None:
-        self.policy, self.config = policy, config
+        self.policy = policy
         self.parameters = trainable(policy, config)
-        self.optimizer = adamw(self.parameters, config)
-        self.forward = choose(policy.network, config.gradient_checkpointing)
+        self.optimizer = Optimizer(self.parameters, config, policy.network.dtype)
+        self.config = config
+        self.scorer = Scorer(policy.model, policy.network, config.gradient_checkpointing)
+        self._budget = Budget(config.tokens_per_batch, self.scorer.way)
         self.phases, self.updates = 0, 0
         self.last: dict[str, Any] | None = None
         if policy.directory is not None:
             self._restore(policy.directory)
 
+    @property
+    def config(self) -> TrainConfig:
+        """The settings of the next phase."""
+        return self._config
+
+    @config.setter
+    def config(self, config: TrainConfig) -> None:
+        self._config = self.optimizer.config = config
+        self._objective: Objective = objective(config)
+
     def step(self, scored: Iterable[Scored]) -> dict[str, Any]:
         """Trains on one phase of scored rollouts; a prompt's samples must stand next to each other.
 
         Returns:
-            Metrics. All but `seconds` depend on the input alone; null where nothing was trained.
+            Metrics. All but `metrics.MACHINE` depend on the input alone; null where nothing was trained.
 
         Raises:
             InputError: a rollout that cannot be trained on, named.
             SparkError: a loss, gradient or weight is not finite. The policy in memory is then not to be used.
         """
-        watch = Stopwatch()
+        watch = Stopwatch(self.policy.device)
+        reset_peak(self.policy.device)
         with watch("read"):
-            phase = read_phase(scored, vocabulary(self.policy), self.policy.fingerprint)
-            minibatches = self._deal(phase)
-        network = self.policy.network
-        with running(network, self.forward), recomputing(network, self.config.gradient_checkpointing):
-            with watch("reference"):
-                references = self._reference(minibatches)
-            with watch("update"):
-                updates = [self._update(batches, refs) for batches, refs in zip(minibatches, references, strict=True)]
-                self._check_weights()
+            phase = self._read(scored)
+        parts = trained(phase.groups, self._objective, self.config)
+        with watch("reference"):
+            self._score_reference(phase.groups if self.config.kl_in == "reward" else parts)
+        with watch("parent"):
+            corrected = self._correct(parts)
+        assign_advantages(phase.groups, self._objective, self.config)
+        seed = f"{self.config.seed}/{self.updates}"
+        dealt = deal(parts, self.config.updates, seed, self.config.epochs)
+        updates = [self._update(update, watch) for update in dealt if self._needed(update)]
+        self._check_weights()
         self.phases += 1
-        self.last = {"phase": self.phases, **summary(updates), "total_updates": self.updates, **sizes(minibatches),
-                     **phase.facts}
-        return {**self.last, "seconds": watch.seconds}
+        self.last = {"phase": self.phases, "total_updates": self.updates, **phase_metrics(updates, self.scorer.way),
+                     "corrected": corrected, **phase.facts}
+        peak = read_peak(self.policy.device)
+        return {**self.last, **watch.metrics(updates), "peak_memory_mib": peak and round(peak / 2**20, 1)}
+
+    def probe(self, scored: Iterable[Scored]) -> dict[str, Any]:
+        """How far the rollouts' sampler is from the policy, without training; see `mismatch.probe`."""
+        phase = self._read(scored, allow_stale=True)
+        samples = [sample for group in phase.groups for sample in group if sample.completion_T]
+        parents = self._logprobs(samples, self.scorer)
+        return probe(samples, parents, clip=self._objective.clip, clip_high=self._objective.clip_high,
+                     cap=self.config.correction_cap)
 
     def save(self, directory: Path) -> None:
         """Writes the policy directory, optimiser state and counters included; whole or not at all."""
         state = {"phase": self.phases, "updates": self.updates, "seed": self.config.seed,
                  "config": dataclasses.asdict(self.config), "metrics": self.last}
-        save(self.policy, directory, state, optimizer_tensors(self.optimizer, self.parameters))
+        save(self.policy, directory, state, self.optimizer.tensors())
 
     def _restore(self, directory: Path) -> None:
         state = read_state(directory)
@@ -96,68 +124,152 @@ class Trainer:
         if tensors is None:
             log.warning("%s: holds no optimiser state; AdamW starts anew", directory)
             return
-        restore_optimizer(self.optimizer, self.parameters, tensors, str(directory / "optimizer.safetensors"))
+        self.optimizer.restore(tensors, str(directory / "optimizer.safetensors"))
 
-    def _deal(self, phase: Phase) -> list[MiniBatch]:
-        parts = deal(phase.groups, self.config.updates, seed=f"{self.config.seed}/{self.updates}")
-        return [micro_batches(minibatch, self.config.tokens_per_batch) for minibatch in parts]
+    def _read(self, scored: Iterable[Scored], *, allow_stale: bool | None = None) -> Phase:
+        allowed = self.config.allow_stale if allow_stale is None else allow_stale
+        return read_phase(scored, vocabulary(self.policy), self.policy.fingerprint, allow_stale=allowed)
 
-    def _reference(self, minibatches: Sequence[MiniBatch]) -> list[References]:
-        if not minibatches or not self.config.kl:
-            return [[None] * len(batches) for batches in minibatches]
-        with reference(self.policy) as model, running(network_of(model), self.forward), torch.no_grad():
-            return [[self.forward(model, batch)[0] for batch in batches] for batches in minibatches]
+    def _score_reference(self, groups: Iterable[Sequence[Sample]]) -> None:
+        """Sets the reference's log-probs, where a KL asks for them."""
+        if not self.config.kl:
+            return
+        samples = [sample for group in groups for sample in group if sample.completion_T]
+        with reference(self.policy) as model:
+            is_own = model is self.policy.model  # with its adapter off
+            scorer = self.scorer if is_own else self.scorer.on(model)
+            for sample, logprobs_T in zip(samples, self._logprobs(samples, scorer), strict=True):
+                sample.reference_T = logprobs_T
 
-    def _update(self, batches: MiniBatch, references: References) -> dict[str, float]:
-        """One optimiser update; the gradient is that of the mean over all of the mini-batch's tokens."""
-        emitted = sum(batch.emitted for batch in batches)
+    def _correct(self, parts: Iterable[Part]) -> int:
+        """Sets what corrects for the sampler: of all samples if it is asked for, else of the stale ones.
+
+        Returns:
+            The number of samples that are corrected.
+        """
+        config = self.config
+        samples = [s for part in parts for s in part if s.stale or config.correction != "none"]
+        kind = "truncate" if config.correction == "none" else config.correction
+        for sample, parent_T in zip(samples, self._logprobs(samples, self.scorer), strict=True):
+            sample.old_T = parent_T
+            sample.correction_T = correction_weights(parent_T, torch.tensor(sample.logprobs_T), kind,
+                                                     config.correction_level, config.correction_cap)
+        return len(samples)
+
+    def _needed(self, parts: Iterable[Part]) -> list[Part]:
+        """What of an update carries a gradient and is computed."""
+        return needed(parts, lambda sample: needs_forward(sample, self.config))
+
+    def _logprobs(self, samples: Sequence[Sample], scorer: Scorer) -> list[Tensor]:
+        """Log-probs `[T]` of each sample's tokens on the CPU, without a gradient."""
+        parts = [list(run) for _, run in itertools.groupby(samples, key=lambda s: (s.id, s.prompt_T, s.temperature))]
+
+        def compute(batch: MicroBatch) -> list[tuple[Sample, Tensor]]:
+            return list(zip(batch.samples, scorer(batch, "none").logprobs_BT.cpu(), strict=True))
+
+        with scorer.running(), torch.no_grad():
+            rows = itertools.chain.from_iterable(self._budget.spend(parts, compute))
+        found = {id(sample): logprobs_T[:len(sample.completion_T)].clone() for sample, logprobs_T in rows}
+        return [found[id(sample)] for sample in samples]
+
+    def _update(self, parts: Sequence[Part], watch: Stopwatch) -> Tally:
+        """One optimiser update; the gradient is that of the mean over all of the update's tokens."""
+        weigh(parts, self._objective)
+        computed = self._needed(parts)
+        entropy_weight = self.config.entropy_bonus / sum(len(s.completion_T) for part in computed for s in part)
+
+        def compute(batch: MicroBatch) -> tuple[MicroBatch, Loss]:
+            return batch, self._backward(batch, entropy_weight, watch)
+
+        with self.scorer.updating(), drawing(self.policy.device, f"{self.config.seed}/{self.updates}"):
+            done = self._budget.spend(computed, compute, undo=self.optimizer.zero_grad)
         rate = learning_rate(self.config, self.updates)
-        totals = [self._backward(batch, ref, emitted) for batch, ref in zip(batches, references, strict=True)]
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
-        values = mean_values(totals, emitted)
-        if not math.isfinite(values["loss"]) or not math.isfinite(float(norm)):
-            raise self._blame(batches, references)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        with watch("optimizer"):
+            step = self.optimizer.step(rate)
+        if step.skipped:
+            return self._update(parts, watch)
+        tally = Tally(samples=sum(map(len, parts)), lr=rate, grad_norm=step.norm, done=done)
+        if not math.isfinite(tally.means()["loss"]) or not math.isfinite(step.norm):
+            raise self._blame(batch for batch, _ in done)
         self.policy.changed = True
         self.updates += 1
-        return {**values, "grad_norm": float(norm), "lr": rate}
+        return tally
 
-    def _backward(self, batch: MicroBatch, reference_BT: Tensor | None, emitted: int) -> tuple[Loss, Tensor]:
-        """Adds a micro-batch's share of the gradient; returns its loss and the sum of its log-probs."""
-        logprobs_BT, mask_BT = self.forward(self.policy.model, batch)
-        old_BT = torch.zeros_like(logprobs_BT).masked_scatter(mask_BT, torch.tensor(
-            [value for sample in batch.samples for value in sample.logprobs_T], device=logprobs_BT.device))
-        advantages_B = torch.tensor([sample.advantage for sample in batch.samples], device=logprobs_BT.device)
-        loss = grpo_loss(logprobs_BT, old_BT, reference_BT, advantages_B, mask_BT, self.config.clip, self.config.kl)
-        (loss.total / emitted).backward()
-        return dataclasses.replace(loss, total=loss.total.detach()), logprobs_BT.detach().sum()
+    def _backward(self, batch: MicroBatch, entropy_weight: float, watch: Stopwatch) -> Loss:
+        """Adds a micro-batch's share of the gradient."""
+        with watch("forward"):
+            loss = self._loss(batch, entropy_weight)
+        with watch("backward"):
+            self.optimizer.scale(loss.total).backward()
+        return dataclasses.replace(loss, total=loss.total.detach())
+
+    def _loss(self, batch: MicroBatch, entropy_weight: float) -> Loss:
+        scores = self.scorer(batch, "gradient" if self.config.entropy_bonus else "value")
+        samples, device = batch.samples, scores.logprobs_BT.device
+
+        def block(rows: Sequence[Tensor]) -> Tensor:
+            return pad_sequence(list(rows), batch_first=True).to(device)
+
+        def column(values: Iterable[float]) -> Tensor:
+            return torch.tensor(list(values), device=device)
+
+        has_kl = self.config.kl and self.config.kl_in == "loss"
+        reference_BT = block([cast(Tensor, sample.reference_T) for sample in samples]) if has_kl else None
+        is_corrected = any(sample.correction_T is not None for sample in samples)
+        correction_BT = block([ones_like(sample) if sample.correction_T is None else sample.correction_T
+                               for sample in samples]) if is_corrected else None
+        return policy_loss(
+            scores.logprobs_BT, block([old_logprobs(sample) for sample in samples]), reference_BT, scores.entropy_BT,
+            correction_BT, column(sample.advantage for sample in samples), column(sample.weight for sample in samples),
+            scores.mask_BT, objective=self._objective, kl=self.config.kl, kl_estimator=self.config.kl_estimator,
+            entropy_weight=entropy_weight)
 
     def _check_weights(self) -> None:
         for name, parameter in self.parameters.items():
             if not parameter.isfinite().all():
                 raise SparkError(f"{name}: not finite after update {self.updates}; nothing was written; lower the "
-                                 f"learning rate ({self.optimizer.param_groups[0]['lr']:g})")
+                                 f"learning rate ({self.config.lr:g})")
 
-    def _blame(self, batches: MiniBatch, references: References) -> SparkError:
+    def _blame(self, batches: Iterable[MicroBatch]) -> SparkError:
         """The error that names the first sample whose own loss or gradient is not finite (NaN costs time only once)."""
         samples = [sample for batch in batches for sample in batch.samples]
-        rows = [ref_T[None] if ref_T is not None else None for batch, ref_BT in zip(batches, references, strict=True)
-                for ref_T in (ref_BT if ref_BT is not None else [None] * len(batch.samples))]
-        first = samples[0]
-        for sample, ref_1T in zip(samples, rows, strict=True):
-            self.optimizer.zero_grad()
-            length = len(sample.completion_T)
-            loss, _ = self._backward(MicroBatch([[sample]]), None if ref_1T is None else ref_1T[:, :length], 1)
-            gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-            if not all(bool(value.isfinite().all()) for value in [loss.total, *gradients]):
-                first = sample
-                break
-        self.optimizer.zero_grad()
+        first = next((sample for sample in samples if self._breaks(sample)), samples[0])
         return SparkError(f"{first.name}: the loss or its gradient is not finite at update {self.updates + 1}; nothing "
                           "was written; drop the record, or lower the learning rate")
+
+    def _breaks(self, sample: Sample) -> bool:
+        with self.scorer.updating():
+            loss = self._backward(MicroBatch([[sample]]), 0.0, Stopwatch(self.policy.device))
+        broken = not all(bool(value.isfinite().all()) for value in [loss.total, *self.optimizer.gradients().values()])
+        self.optimizer.zero_grad()
+        return broken
+
+
+def weigh(parts: Sequence[Part], objective: Objective) -> None:
+    """Sets what a token of each sample weighs in the mean over `parts`, one update."""
+    weights = sample_weights([[len(sample.completion_T) for sample in part] for part in parts],
+                             [[sample.limit for sample in part] for part in parts], objective.average)
+    for part, values in zip(parts, weights, strict=True):
+        for sample, weight in zip(part, values, strict=True):
+            sample.weight = weight
+
+
+@contextlib.contextmanager
+def drawing(device: torch.device, seed: str) -> Iterator[None]:
+    """Within it torch's global generators, which an adapter's dropout draws from, start at `seed`."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(random.Random(seed).getrandbits(63))
+        yield
+
+
+def old_logprobs(sample: Sample) -> Tensor:
+    """What the ratio of a sample is taken to, `[T]`."""
+    return torch.tensor(sample.logprobs_T) if sample.old_T is None else sample.old_T
+
+
+def ones_like(sample: Sample) -> Tensor:
+    """The weights of a sample that is not corrected, `[T]`."""
+    return torch.ones(len(sample.completion_T))
 
 
 def vocabulary(policy: Policy) -> int:
@@ -178,5 +290,5 @@ def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
     if config.method == "full":
         policy.network.requires_grad_(True)
     elif not policy.has_adapter:
-        add_adapter(policy, config.lora_rank, config.lora_alpha, config.seed)
+        add_adapter(policy, config)
     return {name: parameter for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
