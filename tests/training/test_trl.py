@@ -1,94 +1,102 @@
-"""Loss and gradient against TRL's `GRPOTrainer._compute_loss` on the same tensors and the same model.
+"""One update against TRL's `_compute_loss`: loss and gradient on the weights, from the same records and weights.
 
-TRL's `bnpo` is the token mean over the batch that it is given: our mini-batch mean, when it is given the whole of it.
-TRL pads prompts on the left and computes them once a sample. By default it multiplies the KL by the ratio; here not.
+TRL pads prompts on the left and computes them once a sample. What it is given as a batch is here the whole update.
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.training.references import difference, gradients_of, move, near
+from tests.training.trl_oracle import WIDE, build, settle
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from sparkcli.config import TrainConfig
-from sparkcli.method.advantages import group_advantages
+from sparkcli.method.advantages import advantages
+from sparkcli.method.objectives import OBJECTIVES, objective
 from sparkcli.models.policy import Policy, reference
 from sparkcli.models.prefix import naive_logprobs, pad_left, pad_right
 from sparkcli.records import Scored, groups
 from sparkcli.training.step import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's and its parts' own
+CPU = torch.device("cpu")
+Oracles = dict[tuple[str, float], Any]
+"""TRL's trainers by kind and temperature."""
 
 
-@pytest.fixture(scope="module", params=[1.0, 0.7])
-def oracle(request: pytest.FixtureRequest, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A GRPOTrainer on the CPU, for each temperature, that will not be asked to generate or to step."""
-    datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
-    arguments = trl.GRPOConfig(output_dir=str(tmp_path_factory.mktemp("trl")), loss_type="bnpo", epsilon=0.2,
-                               temperature=request.param, use_bias_correction_kl=False, use_cpu=True, bf16=False,
-                               gradient_checkpointing=False, report_to="none",
-                               per_device_train_batch_size=2, num_generations=2, max_completion_length=12)
-    return trl.GRPOTrainer(model=str(model_folder), reward_funcs=lambda completions, **_: [0.0] * len(completions),
-                           args=arguments, train_dataset=datasets.Dataset.from_dict({"prompt": ["w3", "w4"]}))
+@pytest.fixture(scope="module")
+def oracles(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Oracles:
+    return {key: build(key[0], model_folder, tmp_path_factory.mktemp(key[0]), key[1])
+            for key in (("GRPO", 1.0), ("GRPO", 0.7), ("RLOO", 1.0))}
 
 
-def inputs_of(records: list[Scored], ref_BT: Tensor | None) -> dict[str, Any]:
+def inputs_of(records: list[Scored], kind: str, ref_BT: Tensor) -> dict[str, Tensor]:
     """The batch as TRL takes it."""
-    prompt_ids, prompt_mask = pad_left([record.prompt_token_ids or () for record in records], torch.device("cpu"))
-    ids, mask = pad_right([record.token_ids or () for record in records], torch.device("cpu"))
-    old = [torch.tensor(record.logprobs) for record in records]
-    advantages = [a for group in groups(records) for a in group_advantages([record.reward for record in group])]
+    prompt_ids, prompt_mask = pad_left([record.prompt_token_ids or () for record in records], CPU)
+    ids, mask = pad_right([record.token_ids or () for record in records], CPU)
+    old_BT = pad_sequence([torch.tensor(record.logprobs) for record in records], batch_first=True)
+    values = advantages([[record.reward for record in group] for group in groups(records)], kind)
     return {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "completion_ids": ids, "completion_mask": mask.long(),
-            "advantages": torch.tensor(advantages), "ref_per_token_logps": ref_BT,
-            "old_per_token_logps": torch.nn.utils.rnn.pad_sequence(old, batch_first=True),
-            "num_items_in_batch": mask.sum()}
+            "advantages": torch.tensor([a for group in values for a in group]), "ref_per_token_logps": ref_BT,
+            "old_per_token_logps": old_BT, "old_logps": old_BT.sum(1), "num_items_in_batch": mask.sum()}
 
 
-def near(policy: Policy, records: list[Scored], distance: float) -> list[Scored]:
-    """The records as sampled by a policy that is `distance` (standard deviation of the log ratio) away."""
-    draw = torch.Generator().manual_seed(5)
-    moved = []
-    for record in records:
-        with torch.no_grad():
-            temperature = record.sampling.temperature if record.sampling else 1.0
-            exact_BT, _ = naive_logprobs(policy.model, [record.prompt_token_ids or ()], [[record.token_ids or ()]],
-                                         temperature)
-        noise_T = distance * torch.randn(exact_BT.shape[1], generator=draw)
-        moved.append(dataclasses.replace(record, logprobs=tuple((exact_BT[0] + noise_T).tolist())))
-    return moved
+def batches_of(records: list[Scored], loss: str) -> list[slice]:
+    """Rows that TRL takes as one batch: a group for `bnpo`, else all."""
+    sizes = [len(group) for group in groups(records)] if loss == "bnpo" else [len(records)]
+    ends = [sum(sizes[:i + 1]) for i in range(len(sizes))]
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-@pytest.mark.parametrize("kl", [0.0, 0.1])
-@pytest.mark.parametrize("distance", [0.0, 0.1, 0.6])
-def test_loss_and_gradient_equal_trl(fresh: Callable[..., Policy], phase: Callable[..., list[Scored]], oracle: Any,
-                                     kl: float, distance: float) -> None:
-    config = TrainConfig(method="full", updates=1, kl=kl, clip=0.2, max_grad_norm=float("inf"))
-    trainer = Trainer(fresh(), config)
-    records = near(trainer.policy, phase(groups=4, temperature=oracle.temperature), distance)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in trainer.parameters.values():
-            parameter.add_(0.01 * torch.randn_like(parameter))  # so that the reference is not the policy
-    found: dict[str, Tensor] = {}
-    trainer.optimizer.step = lambda: found.update(  # type: ignore[method-assign, assignment]
-        {name: p.grad.clone() for name, p in trainer.parameters.items() if p.grad is not None})
-    metrics = trainer.step(records)
-
-    with reference(trainer.policy) as frozen, torch.no_grad():
+def compare(policy: Policy, oracle: Any, config: TrainConfig, records: list[Scored]) -> dict[str, Any]:
+    """Asserts that loss and gradient of an update are TRL's; returns our metrics."""
+    trainer = Trainer(policy, config)
+    move(policy, 0.01)
+    with reference(policy) as frozen, torch.no_grad():
         ref_BT, _ = naive_logprobs(frozen, [record.prompt_token_ids or () for record in records],
                                    [[record.token_ids or ()] for record in records], oracle.temperature)
-    oracle.beta = kl
+    settle(oracle, config.loss, objective(config), config.kl, config.entropy_bonus)
     model = oracle.model
-    model.load_state_dict(trainer.policy.model.state_dict())
+    model.load_state_dict(policy.model.state_dict())
     model.zero_grad()
-    expected = oracle._compute_loss(model, inputs_of(records, ref_BT))
-    expected.backward()
+    given = inputs_of(records, objective(config).advantage, ref_BT)
+    parts = batches_of(records, config.loss)
+    expected = torch.stack([oracle._compute_loss(
+        model, {name: values[part] if values.dim() else values for name, values in given.items()}) for part in parts])
+    expected.mean().backward()
 
-    assert metrics["loss"] == pytest.approx(float(expected.detach()), rel=1e-5, abs=1e-7)
-    assert metrics["clip_share"] > distance / 2
+    metrics, gradients = gradients_of(trainer, records)
+    assert metrics["loss"] == pytest.approx(float(expected.mean().detach()), rel=1e-5, abs=1e-7)
     for name, parameter in model.named_parameters():
-        difference = (found[name] - parameter.grad).norm() / parameter.grad.norm()
-        assert difference <= 1e-5, f"{name}: {float(difference):.1e}"
+        assert difference(gradients[name], parameter.grad) <= 1e-5, name
+    return metrics
+
+
+def settings(**changes: Any) -> TrainConfig:
+    return TrainConfig(**{"method": "full", "updates": 1, "lr": 0.0, "max_grad_norm": float("inf"), **changes})
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("kl", [0.0, 0.1])
+@pytest.mark.parametrize("distance", [0.0, 0.1, 0.6])
+def test_an_update_is_trls(fresh: Callable[..., Policy], phase: Callable[..., list[Scored]], oracles: Oracles,
+                           kl: float, distance: float, temperature: float) -> None:
+    oracle, policy = oracles["GRPO", temperature], fresh()
+    records = near(policy, phase(groups=4, temperature=temperature), distance)
+    metrics = compare(policy, oracle, settings(kl=kl), records)
+    assert metrics["clip_share"] > distance / 2
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_is_trls(fresh: Callable[..., Policy], phase: Callable[..., list[Scored]],
+                                 oracles: Oracles, name: Any) -> None:
+    oracle, policy = oracles["RLOO" if name == "rloo" else "GRPO", 1.0], fresh()
+    kl = 0.0 if name == "rloo" else 0.1  # TRL's has it in the reward, and no bonus
+    bonus = 0.0 if name in ("rloo", "bnpo") else 0.05  # for which TRL's takes the mean over a group as well
+    records = near(policy, phase(groups=4), 0.3)
+    metrics = compare(policy, oracle, settings(loss=name, kl=kl, entropy_bonus=bonus, **WIDE.get(name, {})), records)
+    assert 0 < metrics["clip_share"] < 1

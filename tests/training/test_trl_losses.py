@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.training.trl_oracle import AS_TRL, LIMIT, WIDE, build, settle
 from torch import Tensor
 
 from sparkcli.config import TrainConfig
@@ -20,38 +21,17 @@ from sparkcli.training.mismatch import correction_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's and its parts' own
 
-LENGTHS = [7, 1, 4, 6, 2, 12]
-LIMIT = 12
-AS_TRL = {"spark": "bnpo", "grpo": "grpo", "dr-grpo": "dr_grpo", "reinforce++": "bnpo", "dapo": "dapo", "bnpo": "bnpo",
-          "gspo": "grpo", "cispo": "cispo"}
-"""What TRL calls the way to take the mean. Its `bnpo` has one group for a batch; so has the block below."""
-WIDE: dict[str, dict[str, float]] = {"gspo": {"clip": 0.05, "clip_high": 0.1}, "cispo": {"clip_high": 0.2},
-                                     "rloo": {"clip": 0.5, "clip_high": 0.9}}
-
-
-def trainer(kind: str, model_folder: Path, output: Path) -> Any:
-    """A trainer of TRL's that will not be asked to generate or to step."""
-    datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
-    arguments = getattr(trl, f"{kind}Config")(
-        output_dir=str(output), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none",
-        num_generations=2, per_device_train_batch_size=2, max_completion_length=LIMIT)
-    return getattr(trl, f"{kind}Trainer")(
-        model=str(model_folder), reward_funcs=lambda completions, **_: [0.0] * len(completions), args=arguments,
-        train_dataset=datasets.Dataset.from_dict({"prompt": ["w3", "w4"]}))
+LENGTHS = [7, 1, 4, 6, 2, LIMIT]
 
 
 @pytest.fixture(scope="module")
 def grpo(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    found = trainer("GRPO", model_folder, tmp_path_factory.mktemp("grpo"))
-    found.args.use_bias_correction_kl = False
-    found.vllm_importance_sampling_correction = True
-    found.model.eval()  # in training a batch is a share of an accumulated one
-    return found
+    return build("GRPO", model_folder, tmp_path_factory.mktemp("grpo"))
 
 
 @pytest.fixture(scope="module")
 def rloo(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return trainer("RLOO", model_folder, tmp_path_factory.mktemp("rloo"))
+    return build("RLOO", model_folder, tmp_path_factory.mktemp("rloo"))
 
 
 @dataclass
@@ -106,15 +86,6 @@ def theirs(oracle: Any, block: Block, correction_BT: Tensor | None = None) -> Te
         "importance_sampling_ratio": correction_BT, "num_items_in_batch": block.mask_BT.sum()})
 
 
-def settle(oracle: Any, name: str, chosen: Objective, kl: float, bonus: float) -> None:
-    """Gives TRL's trainer the settings of one of our objectives."""
-    oracle.loss_type = AS_TRL[name]
-    oracle.importance_sampling_level = "sequence" if name == "gspo" else "token"
-    oracle.epsilon_low = chosen.clip
-    oracle.epsilon_high = 1 + chosen.clip_high if name == "cispo" else chosen.clip_high
-    oracle.beta, oracle.entropy_coef, oracle._entropy_bonus_enabled = kl, bonus, bonus > 0
-
-
 def check(block: Block, found: Tensor, expected: Tensor) -> None:
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
     for ours_BT, theirs_BT in zip(block.gradients(found), block.gradients(expected), strict=True):
@@ -146,7 +117,7 @@ def test_corrected_losses_are_those_of_trl(grpo: Any, block: Block, name: str, k
 @pytest.mark.parametrize("bounds", [{}, WIDE["rloo"]])
 def test_rloo_is_that_of_trl(rloo: Any, block: Block, bounds: dict[str, float]) -> None:
     chosen = replace(OBJECTIVES["rloo"], **bounds)  # type: ignore[arg-type]
-    rloo.epsilon_low, rloo.epsilon_high = chosen.clip, chosen.clip_high
+    settle(rloo, "rloo", chosen, kl=0.0, bonus=0.0)
     check(block, ours(block, chosen, 0.0, 0.0, None), theirs(rloo, block))
 
 
