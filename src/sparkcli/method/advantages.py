@@ -45,15 +45,6 @@ def advantages(rewards_PG: Sequence[Rewards], kind: str) -> list[list[float | No
     return [_of_known(rewards_G, _WITHIN_GROUP[kind]) for rewards_G in rewards_PG]
 
 
-def group_advantages(rewards_G: Rewards) -> list[float | None]:
-    """Advantages of one group's completions, in the way of GRPO.
-
-    >>> [a and round(a, 3) for a in group_advantages([1.0, 0.0, None, 1.0, 0.0])]
-    [0.866, -0.866, None, 0.866, -0.866]
-    """
-    return advantages([rewards_G], "group")[0]
-
-
 def normed(rewards_N: Sequence[float]) -> list[float]:
     """`(r_i − mean) / (std + 1e-9)` (GRPO)."""
     mean, deviation = statistics.fmean(rewards_N), statistics.stdev(rewards_N)

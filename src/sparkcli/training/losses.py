@@ -11,12 +11,12 @@ The KL is a plain term, as published; TRL multiplies it by the ratio unless told
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sparkcli.method.objectives import OBJECTIVES, Objective
+from sparkcli.method.objectives import Objective
 
 _EXPONENT = 80.0
 """Largest logarithm of a ratio that is reported: float32 ends at e^88."""
@@ -39,11 +39,6 @@ class Loss:
     clipped_high: Tensor
     ratio: Tensor
     ratio_max: Tensor
-
-    @property
-    def clipped(self) -> Tensor:
-        """Tokens whose gradient the clip changes, on either side."""
-        return self.clipped_low + self.clipped_high
 
 
 def policy_loss(logprobs_BT: Tensor, old_logprobs_BT: Tensor, reference_logprobs_BT: Tensor | None,
@@ -182,12 +177,3 @@ def _log_bounds(objective: Objective) -> tuple[float, float]:
     """Logarithms of the ratio's bounds; a clip of 1 or more is no lower bound."""
     low = math.log1p(-objective.clip) if objective.clip < 1 else -math.inf
     return low, math.log1p(objective.clip_high)
-
-
-def grpo_loss(logprobs_BT: Tensor, old_logprobs_BT: Tensor, ref_logprobs_BT: Tensor | None, advantages_B: Tensor,
-              mask_BT: Tensor, clip: float, kl: float) -> Loss:
-    """The default objective with every token weighing 1."""
-    objective = replace(OBJECTIVES["spark"], clip=clip, clip_high=clip)
-    return policy_loss(logprobs_BT, old_logprobs_BT, ref_logprobs_BT, None, None, advantages_B,
-                       torch.ones_like(advantages_B), mask_BT, objective=objective, kl=kl, kl_estimator="k3",
-                       entropy_weight=0.0)
