@@ -14,6 +14,12 @@ from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import weight_files
 
 log = logging.getLogger(__name__)
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional kernel on CPUs, at each import
+
+PACKING = "support_avx512bf16_for_cpu"
+"""By which bitsandbytes repacks a layer for sampling on some CPUs: rounded once more, and never to be trained again."""
+
+NF4_BLOCK = 64
 
 
 def load_network(folder: Path, config: ModelConfig, device: torch.device) -> PreTrainedModel:
@@ -40,6 +46,8 @@ def load_network(folder: Path, config: ModelConfig, device: torch.device) -> Pre
     if info["missing_keys"]:
         raise UsageError(f"{folder}: weights are missing, first {min(info['missing_keys'])!r}; get the files again")
     network: PreTrainedModel = (model if is_quantised(model) else model.to(device)).eval()
+    if config.load_in_4bit and device.type == "cpu":
+        _settle_on_cpu(network)
     return network
 
 
@@ -102,6 +110,17 @@ def _dtype(config: ModelConfig, architecture: PreTrainedConfig, device: torch.de
     if device.type == "cpu":
         return "float32"
     return (architecture.dtype or torch.float32) if config.load_in_4bit else "auto"
+
+
+def _settle_on_cpu(network: PreTrainedModel) -> None:
+    """Keeps bitsandbytes from repacking, and from layers that it gets wrong: its CPU kernel of 0.50 reads the blocks of
+    64 weights as if each row began one."""
+    for name, module in network.named_modules():
+        if hasattr(module, PACKING):
+            setattr(module, PACKING, False)
+            if module.in_features % NF4_BLOCK:
+                raise UsageError(f"{name}: {module.in_features} inputs, and bitsandbytes computes 4-bit layers on a "
+                                 f"CPU only where they are a multiple of {NF4_BLOCK}; leave out load_in_4bit")
 
 
 def _four_bit(dtype: str | torch.dtype) -> transformers.BitsAndBytesConfig:

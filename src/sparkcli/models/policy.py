@@ -179,7 +179,9 @@ def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: M
 
             adapters.write(policy.model, folder, policy.name, weights)
         else:
-            policy.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
+            twins = policy.model.all_tied_weights_keys  # transformers would see them by their shared memory
+            policy.model.save_pretrained(folder, state_dict=None if weights is None else {
+                name: tensor for name, tensor in weights.items() if name not in twins})
             copy_companions(policy.base_folder, folder)
         if optimizer is not None:
             save_file({name: t.detach().to("cpu").contiguous() for name, t in optimizer.items()},
