@@ -265,7 +265,7 @@ def test_other_weights_scatter(policy: Policy, prompts: list[Prompt]) -> None:
 def test_noise_that_adds_up_over_long_completions_is_told() -> None:
     samples, parents = [], []
     for n in range(20):
-        parent, recorded = logprobs(n, 2000, 0.05)
+        parent, recorded = logprobs(n, 2000, 0.1)
         samples.append(Sample(id=str(n), number=0, task="solve", prompt_T=(1,), completion_T=(2,) * 2000,
                               logprobs_T=tuple(recorded), temperature=1.0, reward=0.0, stale=n < 5))
         parents.append(torch.tensor(parent))

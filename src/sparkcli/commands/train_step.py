@@ -1,6 +1,7 @@
 """`train-step`: scored rollouts in, a new policy directory out. Reads all of its input first."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -9,49 +10,73 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import DryRun, ScoredRollouts, command
 from sparkcli.config import ModelConfig, TrainConfig
+from sparkcli.errors import UsageError
 from sparkcli.files.jsonl import read
 from sparkcli.files.tensors import inline
-from sparkcli.records import Scored
+from sparkcli.records import Rollout, Scored, Verdict, extend
 
-Directory = Annotated[str, typer.Option("-o", "--out", help="policy directory to write", metavar="DIR",
-                                        show_default=False)]
+Directory = Annotated[str | None, typer.Option("-o", "--out", help="policy directory to write", metavar="DIR",
+                                               show_default=False)]
+Probe = Annotated[bool, typer.Option("--probe", help="train nothing; report how far the rollouts' log-probs are from "
+                                                     "the policy's own")]
 
 
 @command
-def train_step(scored: ScoredRollouts = "-", *, out: Directory, dry_run: DryRun = False, model: ModelConfig,
-               config: TrainConfig, console: Console) -> None:
+def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, probe: Probe = False, dry_run: DryRun = False,
+               model: ModelConfig, config: TrainConfig, console: Console) -> None:
     """Metrics go to standard output as JSON. The optimiser's state travels in the directory: give the last one
     as --policy to go on from it.
 
     sparkcli train-step scored.jsonl -m $M --policy policy/1 -o policy/2
     """
-    from pathlib import Path
-
     from sparkcli.models.fingerprint import STATE_FILE
     from sparkcli.models.folders import check_replaceable
 
-    check_replaceable(Path(out), STATE_FILE)
+    if out is None and not probe and not dry_run:
+        raise UsageError("Missing option '-o' / '--out'; see sparkcli train-step --help")
+    if out is not None:
+        check_replaceable(Path(out), STATE_FILE)
+    if probe:
+        report(scored, model, config, console)
+    elif dry_run:
+        print(orjson.dumps(plan(list(inline(read(scored, Scored))), model, config)).decode())
+    elif out is not None:
+        train(scored, Path(out), model, config, console)
+
+
+def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, console: Console) -> None:
+    """Writes the updated policy, then prints the metrics."""
     records = list(inline(read(scored, Scored)))
-    if dry_run:
-        print(orjson.dumps(plan(records, model, config)).decode())
-        return
     from sparkcli.models.policy import load
     from sparkcli.training.step import Trainer
 
     trainer = Trainer(load(model), config)
     metrics = trainer.step(records)
-    trainer.save(Path(out))
+    trainer.save(out)
     print(orjson.dumps(metrics).decode(), flush=True)
     if metrics["updates"] == 0:
         console.warn(f"no group has both better and worse samples: no update, {out} equals its parent")
 
 
+def report(rollouts: str, model: ModelConfig, config: TrainConfig, console: Console) -> None:
+    """Prints the mismatch of rollouts, scored or not: right and wrong answers count alike."""
+    unknown = Verdict(status="error", verifier="none")
+    records = [extend(rollout, Scored, verdict=unknown, reward=0.0) for rollout in inline(read(rollouts, Rollout))
+               if rollout.finish_reason != "error"]
+    from sparkcli.models.policy import load
+    from sparkcli.training.mismatch import hints
+    from sparkcli.training.step import Trainer
+
+    mismatch = Trainer(load(model), config).probe(records)
+    print(orjson.dumps(mismatch).decode(), flush=True)
+    for hint in hints(mismatch):
+        console.say(hint)
+
+
 def plan(records: list[Scored], model: ModelConfig, config: TrainConfig) -> dict[str, object]:
     """What a phase on these records would train on. Checks model and policy, and loads neither."""
-    from pathlib import Path
-
-    from sparkcli.models.fingerprint import check_policy, model_fingerprint, policy_fingerprint
     from sparkcli.method.objectives import objective
+    from sparkcli.models.fingerprint import check_policy, model_fingerprint, policy_fingerprint
     from sparkcli.models.locate import model_folder
     from sparkcli.training.samples import read_phase
     from sparkcli.training.targets import trained

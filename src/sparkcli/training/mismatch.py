@@ -132,9 +132,9 @@ def hints(report: dict[str, Any]) -> list[str]:
     if "stale" in policies:
         found.append(f"{policies['stale']['samples']} of {report['samples']} samples are of another policy; training "
                      "on them needs --allow-stale")
-    fresh = policies.get("fresh", report)
-    found += [*of_tokens(fresh), *of_sequences(fresh)]
-    return found
+    if "fresh" in policies:
+        found += of_tokens(policies["fresh"])
+    return found + of_sequences(report)
 
 
 def of_tokens(part: dict[str, Any]) -> list[str]:
