@@ -22,6 +22,7 @@ ROOT = Path(sparkcli.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
 
 FLOORS = (
+    ("__main__",),
     ("commands",),
     ("run",),
     ("bench", "engines", "training", "verdicts"),

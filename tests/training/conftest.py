@@ -44,7 +44,7 @@ def fresh(model_folder: Path) -> Callable[..., Policy]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scored() -> Callable[..., Scored]:
     """Builds a scored rollout; give it what the test is about."""
 
@@ -59,7 +59,7 @@ def scored() -> Callable[..., Scored]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def phase(scored: Callable[..., Scored]) -> Callable[..., list[Scored]]:
     """Random rollouts of ragged groups: lengths, rewards, and log-probs of a policy that is some way off."""
 
@@ -89,6 +89,7 @@ def sample() -> Callable[..., Sample]:
 
     def build(id: str = "p", number: int = 0, prompt: int = 3, completion: int = 2) -> Sample:
         return Sample(id=id, number=number, prompt_T=tuple(range(prompt)), completion_T=tuple(range(completion)),
-                      logprobs_T=(-math.log(2),) * completion, temperature=1.0, advantage=1.0)
+                      logprobs_T=(-math.log(2),) * completion, temperature=1.0, task="solve", reward=1.0,
+                      advantage=1.0)
 
     return build

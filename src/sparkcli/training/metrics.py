@@ -3,11 +3,12 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sparkcli.training.batches import MicroBatch, Way, work
 from sparkcli.training.losses import Loss
@@ -19,23 +20,31 @@ TOKEN_MEANS = {"clipped_low": "clip_share_low", "clipped_high": "clip_share_high
 """Sums of a loss that are reported as means over the update's tokens, and their names then."""
 
 
+LOSSES = tuple(f.name for f in fields(Loss))
+
+
+def rows_of(losses: Iterable[Loss]) -> Tensor:
+    """The scalars of losses, a row for each, as float32 on their device."""
+    rows = [torch.stack([getattr(loss, name).detach().float() for name in LOSSES]) for loss in losses]
+    return torch.stack(rows) if rows else torch.zeros(0, len(LOSSES))
+
+
 @dataclass
 class Tally:
-    """One update, added up."""
+    """One update, added up over all processes."""
 
     samples: int
     """That its mean is over, those without a gradient too."""
     lr: float
     grad_norm: float
-    done: Sequence[tuple[MicroBatch, Loss]]
+    batches: Sequence[MicroBatch]
+    rows: Tensor = field(repr=False)
+    """A loss in each row, as `rows_of` has them."""
 
     def means(self) -> dict[str, float]:
         """The update's values: the loss and its parts as weighted, shares and means over the tokens it computed."""
-        names = [f.name for f in fields(Loss)]
-        rows = torch.stack([torch.stack([getattr(loss, name).detach().float() for name in names])
-                            for _, loss in self.done])
-        columns = dict(zip(names, rows.cpu().double().T.tolist(), strict=True))
-        tokens = sum(batch.emitted for batch, _ in self.done)
+        columns = dict(zip(LOSSES, self.rows.double().T.tolist(), strict=True))
+        tokens = sum(batch.emitted for batch in self.batches)
         sums = {name: math.fsum(values) for name, values in columns.items()}
         shares = {name: sums[column] / tokens for column, name in TOKEN_MEANS.items()}
         return {"loss": sums["total"], "policy_loss": sums["policy"], "kl": sums["kl"],
@@ -53,7 +62,7 @@ def phase_metrics(updates: Sequence[Tally], way: Way) -> dict[str, Any]:
     if means:
         values = {name: math.fsum(mean[name] for mean in means) / len(means) for name in MEANS}
         values |= {"ratio_max": max(mean["ratio_max"] for mean in means), "lr": means[-1]["lr"]}
-    batches = [batch for update in updates for batch, _ in update.done]
+    batches = [batch for update in updates for batch in update.batches]
     done = work(batches, way)
     return {"updates": len(updates), **values, "samples": sum(update.samples for update in updates),
             "micro_batches": len(batches), "tokens": done.tokens, "shared_tokens": done.shared,
@@ -78,6 +87,6 @@ class Stopwatch:
 
     def metrics(self, updates: Sequence[Tally]) -> dict[str, Any]:
         """The metrics of `MACHINE`."""
-        tokens = sum(batch.tokens for update in updates for batch, _ in update.done)
+        tokens = sum(batch.tokens for update in updates for batch in update.batches)
         spent = math.fsum(self.seconds.values())
         return {"seconds": self.seconds, "tokens_per_second": tokens / spent if spent else None}

@@ -17,18 +17,20 @@ Alone, nothing here costs anything, and torch.distributed is not initialised.
 import heapq
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
-from sparkcli.errors import UsageError
+from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.prefix import network_of
-from sparkcli.training.batches import MicroBatch, Part
+from sparkcli.training.batches import MicroBatch, Part, micro_batches
 from sparkcli.training.forward import Scorer
+from sparkcli.training.memory import Budget, is_out_of_memory
 from sparkcli.training.optimizer import Optimizer
 
+T = TypeVar("T")
 BUCKET = 1 << 26
 """Numbers of gradient that are summed in one message: 256 MiB."""
 UNSUPPORTED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM"}
@@ -132,6 +134,43 @@ class Processes:
             if smallest is not None:
                 yield from itertools.repeat((MicroBatch([[smallest]]), False), idle)
 
+    def spend(self, budget: Budget, parts: Sequence[Part], compute: Callable[[MicroBatch, bool], T],
+              undo: Callable[[], None] = lambda: None) -> list[tuple[MicroBatch, T]]:
+        """As `Budget.spend`, of this process's share of `parts`; `compute` is also told whether the micro-batch counts.
+
+        Raises:
+            SparkError: memory ran out where nothing can be repeated, because passes are common work.
+        """
+        if not self.sharded:
+            return budget.spend(self.share(parts)[self.rank], lambda batch: (batch, compute(batch, True)), undo)
+        batches = [micro_batches(share, budget.tokens, budget.way) for share in self.share(parts)]
+        try:
+            done = [(batch, compute(batch, counts), counts) for batch, counts in self.rounds(batches)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise SparkError(f"process {self.rank}: out of memory in a forward pass of at most {budget.tokens} tokens; "
+                             "lower --tokens-per-batch, or try --gradient-checkpointing") from None
+        return [(batch, result) for batch, result, counts in done if counts]
+
+    def batches(self, budget: Budget, parts: Sequence[Part], done: Sequence[tuple[MicroBatch, T]]) -> list[MicroBatch]:
+        """The micro-batches of all processes, of which this one has `done` some; the others' as its own budget cuts
+        them."""
+        if self.count == 1:
+            return [batch for batch, _ in done]
+        return [batch for share in self.share(parts) for batch in micro_batches(share, budget.tokens, budget.way)]
+
+    def exchanged(self, parts: Sequence[Part], found: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Each sample's row `[T]` by the sample's `id()`, from whichever process computed it."""
+        if self.count == 1:
+            return dict(found)
+        shares = [[sample for part in share for sample in part] for share in self.share(parts)]
+        own = [found[id(sample)] for sample in shares[self.rank]]
+        everything = self.joined(torch.cat(own) if own else torch.zeros(0))
+        samples = list(itertools.chain.from_iterable(shares))
+        pieces = everything.split([len(sample.completion_T) for sample in samples])
+        return {id(sample): piece for sample, piece in zip(samples, pieces, strict=True)}
+
     def sum_gradients(self, optimizer: Optimizer) -> None:
         """Makes each gradient the sum over all processes, in float32; shards have summed theirs in the backward pass.
 
@@ -194,6 +233,9 @@ class Processes:
         moved = values.detach().to(self.device, copy=True)
         distributed.all_reduce(moved, op=operation)
         return moved.cpu()
+
+
+ALONE = Processes()
 
 
 def _sharding() -> Any:

@@ -19,21 +19,23 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding, Parameter
+from torch.distributed.tensor import DTensor
+from torch.nn import Embedding
 from torch.nn.utils.rnn import pad_sequence
 
 from sparkcli.config import TrainConfig
-from sparkcli.errors import SparkError, UsageError
+from sparkcli.errors import SparkError
 from sparkcli.method.objectives import Objective, objective, sample_weights
-from sparkcli.models.policy import Policy, add_adapter, read_optimizer, read_state, reference, save
+from sparkcli.models.policy import Policy, read_optimizer, read_state, reference, save, trainable
 from sparkcli.records import Scored
 from sparkcli.training.batches import MicroBatch, Part, deal, needed
 from sparkcli.training.forward import Scorer
 from sparkcli.training.losses import Loss, policy_loss
 from sparkcli.training.memory import Budget, read_peak, reset_peak
-from sparkcli.training.metrics import Stopwatch, Tally, phase_metrics
+from sparkcli.training.metrics import Stopwatch, Tally, phase_metrics, rows_of
 from sparkcli.training.mismatch import correction_weights, probe
 from sparkcli.training.optimizer import Optimizer, learning_rate
+from sparkcli.training.processes import ALONE, Processes
 from sparkcli.training.samples import Phase, Sample, read_phase
 from sparkcli.training.targets import assign_advantages, needs_forward, trained
 
@@ -46,17 +48,21 @@ class Trainer:
     Args:
         policy: trained in place. Where it was loaded from a policy directory, AdamW and the counters go on from there.
         config: may be replaced between phases (`trainer.config = …`), but for `method` and the adapter's shape.
+        processes: those that train the policy together; each is given the same policy, settings and rollouts.
 
     Raises:
         UsageError: `config.method` does not fit the policy, or the directory's optimiser state its weights.
     """
 
-    def __init__(self, policy: Policy, config: TrainConfig) -> None:
-        self.policy = policy
-        self.parameters = trainable(policy, config)
+    def __init__(self, policy: Policy, config: TrainConfig, processes: Processes = ALONE) -> None:
+        self.policy, self.processes = policy, processes
+        self.device = processes.device or policy.device
+        trainable(policy, config)
+        self.scorer = processes.prepare(Scorer(policy.model, policy.network, config.gradient_checkpointing))
+        self.parameters = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
         self.optimizer = Optimizer(self.parameters, config, policy.network.dtype)
         self.config = config
-        self.scorer = Scorer(policy.model, policy.network, config.gradient_checkpointing)
+        self._frozen: Scorer | None = None
         self._budget = Budget(config.tokens_per_batch, self.scorer.way)
         self.phases, self.updates = 0, 0
         self.last: dict[str, Any] | None = None
@@ -83,8 +89,8 @@ class Trainer:
             InputError: a rollout that cannot be trained on, named.
             SparkError: a loss, gradient or weight is not finite. The policy in memory is then not to be used.
         """
-        watch = Stopwatch(self.policy.device)
-        reset_peak(self.policy.device)
+        watch = Stopwatch(self.device)
+        reset_peak(self.device)
         with watch("read"):
             phase = self._read(scored)
         parts = trained(phase.groups, self._objective, self.config)
@@ -100,8 +106,8 @@ class Trainer:
         self.phases += 1
         self.last = {"phase": self.phases, "total_updates": self.updates, **phase_metrics(updates, self.scorer.way),
                      "corrected": corrected, **phase.facts}
-        peak = read_peak(self.policy.device)
-        return {**self.last, **watch.metrics(updates), "peak_memory_mib": peak and round(peak / 2**20, 1)}
+        peak = self.processes.largest(torch.tensor((read_peak(self.device) or 0) / 2**20)).item()
+        return {**self.last, **watch.metrics(updates), "peak_memory_mib": round(peak, 1) or None}
 
     def probe(self, scored: Iterable[Scored]) -> dict[str, Any]:
         """How far the rollouts' sampler is from the policy, without training; see `mismatch.probe`."""
@@ -112,10 +118,14 @@ class Trainer:
                      cap=self.config.correction_cap)
 
     def save(self, directory: Path) -> None:
-        """Writes the policy directory, optimiser state and counters included; whole or not at all."""
+        """Writes the policy directory, optimiser state and counters included; whole or not at all. One process writes,
+        but all must call."""
         state = {"phase": self.phases, "updates": self.updates, "seed": self.config.seed,
                  "config": dataclasses.asdict(self.config), "metrics": self.last}
-        save(self.policy, directory, state, self.optimizer.tensors())
+        tensors = self.optimizer.tensors(keep=self.processes.rank == 0)
+        weights = self.processes.gathered(self.parameters) if self.processes.sharded else None
+        if self.processes.rank == 0:
+            save(self.policy, directory, state, tensors, weights)
 
     def _restore(self, directory: Path) -> None:
         state = read_state(directory)
@@ -136,8 +146,9 @@ class Trainer:
             return
         samples = [sample for group in groups for sample in group if sample.completion_T]
         with reference(self.policy) as model:
-            is_own = model is self.policy.model  # with its adapter off
-            scorer = self.scorer if is_own else self.scorer.on(model)
+            scorer = self.scorer  # of an adapter's model it is the same, with the adapter off
+            if model is not self.policy.model:
+                self._frozen = scorer = self._frozen or self.processes.prepare(self.scorer.on(model))
             for sample, logprobs_T in zip(samples, self._logprobs(samples, scorer), strict=True):
                 sample.reference_T = logprobs_T
 
@@ -164,12 +175,15 @@ class Trainer:
         """Log-probs `[T]` of each sample's tokens on the CPU, without a gradient."""
         parts = [list(run) for _, run in itertools.groupby(samples, key=lambda s: (s.id, s.prompt_T, s.temperature))]
 
-        def compute(batch: MicroBatch) -> list[tuple[Sample, Tensor]]:
-            return list(zip(batch.samples, scorer(batch, "none").logprobs_BT.cpu(), strict=True))
+        def compute(batch: MicroBatch, counts: bool) -> list[Tensor]:
+            logprobs_BT = scorer(batch, "none").logprobs_BT.cpu()
+            return [logprobs_T[:len(sample.completion_T)].clone() for sample, logprobs_T
+                    in zip(batch.samples, logprobs_BT, strict=True)]
 
         with scorer.running(), torch.no_grad():
-            rows = itertools.chain.from_iterable(self._budget.spend(parts, compute))
-        found = {id(sample): logprobs_T[:len(sample.completion_T)].clone() for sample, logprobs_T in rows}
+            done = self.processes.spend(self._budget, parts, compute)
+        found = self.processes.exchanged(parts, {
+            id(sample): row for batch, rows in done for sample, row in zip(batch.samples, rows, strict=True)})
         return [found[id(sample)] for sample in samples]
 
     def _update(self, parts: Sequence[Part], watch: Stopwatch) -> Tally:
@@ -178,29 +192,32 @@ class Trainer:
         computed = self._needed(parts)
         entropy_weight = self.config.entropy_bonus / sum(len(s.completion_T) for part in computed for s in part)
 
-        def compute(batch: MicroBatch) -> tuple[MicroBatch, Loss]:
-            return batch, self._backward(batch, entropy_weight, watch)
+        def compute(batch: MicroBatch, counts: bool) -> Loss:
+            return self._backward(batch, entropy_weight, watch, counts=counts)
 
-        with self.scorer.updating(), drawing(self.policy.device, f"{self.config.seed}/{self.updates}"):
-            done = self._budget.spend(computed, compute, undo=self.optimizer.zero_grad)
+        with self.scorer.updating(), drawing(self.device, f"{self.config.seed}/{self.updates}", self.processes.rank):
+            done = self.processes.spend(self._budget, computed, compute, undo=self.optimizer.zero_grad)
         rate = learning_rate(self.config, self.updates)
         with watch("optimizer"):
+            self.processes.sum_gradients(self.optimizer)
             step = self.optimizer.step(rate)
         if step.skipped:
             return self._update(parts, watch)
-        tally = Tally(samples=sum(map(len, parts)), lr=rate, grad_norm=step.norm, done=done)
+        tally = Tally(samples=sum(map(len, parts)), lr=rate, grad_norm=step.norm,
+                      batches=self.processes.batches(self._budget, computed, done),
+                      rows=self.processes.joined(rows_of(loss for _, loss in done)))
         if not math.isfinite(tally.means()["loss"]) or not math.isfinite(step.norm):
-            raise self._blame(batch for batch, _ in done)
+            raise self._blame(computed)
         self.policy.changed = True
         self.updates += 1
         return tally
 
-    def _backward(self, batch: MicroBatch, entropy_weight: float, watch: Stopwatch) -> Loss:
-        """Adds a micro-batch's share of the gradient."""
+    def _backward(self, batch: MicroBatch, entropy_weight: float, watch: Stopwatch, *, counts: bool = True) -> Loss:
+        """Adds a micro-batch's share of the gradient; of one that does not count, zeros."""
         with watch("forward"):
             loss = self._loss(batch, entropy_weight)
         with watch("backward"):
-            self.optimizer.scale(loss.total).backward()
+            self.optimizer.scale(loss.total * counts).backward()
         return dataclasses.replace(loss, total=loss.total.detach())
 
     def _loss(self, batch: MicroBatch, entropy_weight: float) -> Loss:
@@ -225,24 +242,26 @@ class Trainer:
             entropy_weight=entropy_weight)
 
     def _check_weights(self) -> None:
-        for name, parameter in self.parameters.items():
-            if not parameter.isfinite().all():
+        broken = torch.tensor([not is_finite(parameter) for parameter in self.parameters.values()], dtype=torch.float)
+        for name, is_broken in zip(self.parameters, self.processes.largest(broken).tolist(), strict=True):
+            if is_broken:
                 raise SparkError(f"{name}: not finite after update {self.updates}; nothing was written; lower the "
                                  f"learning rate ({self.config.lr:g})")
 
-    def _blame(self, batches: Iterable[MicroBatch]) -> SparkError:
-        """The error that names the first sample whose own loss or gradient is not finite (NaN costs time only once)."""
-        samples = [sample for batch in batches for sample in batch.samples]
+    def _blame(self, parts: Iterable[Part]) -> SparkError:
+        """The error that names the first sample whose own loss or gradient is not finite (NaN costs time only once).
+        All processes look at all samples."""
+        samples = list(itertools.chain.from_iterable(parts))
         first = next((sample for sample in samples if self._breaks(sample)), samples[0])
         return SparkError(f"{first.name}: the loss or its gradient is not finite at update {self.updates + 1}; nothing "
                           "was written; drop the record, or lower the learning rate")
 
     def _breaks(self, sample: Sample) -> bool:
         with self.scorer.updating():
-            loss = self._backward(MicroBatch([[sample]]), 0.0, Stopwatch(self.policy.device))
-        broken = not all(bool(value.isfinite().all()) for value in [loss.total, *self.optimizer.gradients().values()])
+            loss = self._backward(MicroBatch([[sample]]), 0.0, Stopwatch(self.device))
+        broken = not all(is_finite(value) for value in [loss.total, *self.optimizer.gradients().values()])
         self.optimizer.zero_grad()
-        return broken
+        return self.processes.anywhere(broken)
 
 
 def weigh(parts: Sequence[Part], objective: Objective) -> None:
@@ -255,10 +274,11 @@ def weigh(parts: Sequence[Part], objective: Objective) -> None:
 
 
 @contextlib.contextmanager
-def drawing(device: torch.device, seed: str) -> Iterator[None]:
-    """Within it torch's global generators, which an adapter's dropout draws from, start at `seed`."""
+def drawing(device: torch.device, seed: str, rank: int) -> Iterator[None]:
+    """Within it torch's global generators, which an adapter's dropout draws from, start at `seed`, in each process
+    elsewhere."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(random.Random(seed).getrandbits(63))
+        torch.manual_seed(random.Random(f"{seed}/{rank}" if rank else seed).getrandbits(63))
         yield
 
 
@@ -272,23 +292,13 @@ def ones_like(sample: Sample) -> Tensor:
     return torch.ones(len(sample.completion_T))
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are that this process holds of a tensor."""
+    local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return bool(local.isfinite().all())
+
+
 def vocabulary(policy: Policy) -> int:
     """Number of token ids that the network knows."""
     embeddings = cast(Embedding, policy.network.get_input_embeddings())
     return embeddings.num_embeddings
-
-
-def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
-    """The weights that `config.method` trains, by name; puts a new adapter on a bare model.
-
-    Raises:
-        UsageError: full fine-tuning of a policy with an adapter, or an adapter on full weights.
-    """
-    if config.method == "full" and policy.has_adapter:
-        raise UsageError(f"policy {policy.directory}: has an adapter; train it with --method lora, or export it and "
-                         "give the result as the model")
-    if config.method == "full":
-        policy.network.requires_grad_(True)
-    elif not policy.has_adapter:
-        add_adapter(policy, config)
-    return {name: parameter for name, parameter in policy.model.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,146 @@
+"""Processes that train together find what one finds. Two real ones on the CPU (gloo), copies and shards (FSDP2)."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sparkcli.config import ModelConfig, TrainConfig
+from sparkcli.files.jsonl import read
+from sparkcli.models.policy import load
+from sparkcli.records import Scored, dumps
+from sparkcli.training.metrics import MACHINE
+from sparkcli.training.processes import ALONE, Processes
+from sparkcli.training.samples import Sample
+from sparkcli.training.step import Trainer
+
+WORKER = Path(__file__).parent / "process_worker.py"
+SOURCES = Path(__file__).parents[2] / "src"
+LORA = {"method": "lora", "lora_rank": 4, "lora_alpha": 8, "lr": 1e-3, "updates": 2, "kl": 0.1, "entropy_bonus": 0.01,
+        "correction": "truncate", "allow_stale": True, "tokens_per_batch": 60}
+FULL = {**LORA, "method": "full"}
+LAYOUT = ("micro_batches", "padding_share", "attention_padding_share", *MACHINE)
+"""What may depend on the number of processes."""
+
+JOBS: dict[str, dict[str, Any]] = {
+    "lora": {"config": LORA},
+    "full": {"config": FULL},
+    "recomputed": {"config": {**FULL, "gradient_checkpointing": True}},
+    "every mean": {"config": {**LORA, "loss": "gspo", "kl_in": "reward", "kl_estimator": "k1"}},
+    "one group": {"config": {**LORA, "updates": 1}, "records": "one"},
+    "nothing to learn": {"config": LORA, "records": "nothing"},
+    "lora, second call": {"config": LORA, "policy": "lora"},
+    "full, second call": {"config": FULL, "policy": "full"},
+}
+"""What is trained: on `ragged` groups, on the model as it is, unless something else is said."""
+CASES = [(name, shards) for name in JOBS for shards in (False, True)]
+
+
+def outcome(folder: Path, name: str, kind: str) -> Path:
+    return folder / f"{name.replace(' ', '-').replace(',', '')}-{kind}"
+
+
+def two_processes(*arguments: str) -> None:
+    """Runs the worker twice, and fails with what it said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+              "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCES)}
+    running = [subprocess.Popen([sys.executable, str(WORKER), *arguments], stderr=subprocess.PIPE, text=True,
+                                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
+    said = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def trained(model_folder: Path, tmp_path_factory: pytest.TempPathFactory, phase: Callable[..., list[Scored]]) -> Path:
+    """A folder with what two processes made of every job."""
+    folder = tmp_path_factory.mktemp("processes")
+    nothing = [dataclasses.replace(record, reward=1.0) for record in phase(groups=2)]
+    inputs = {"ragged": phase(groups=7), "one": phase(groups=1), "nothing": nothing}
+    for name, records in inputs.items():
+        (folder / f"{name}.jsonl").write_bytes(b"".join(map(dumps, records)))
+    jobs = []
+    for name, shards in CASES:
+        job = JOBS[name]
+        policy = outcome(folder, job["policy"], "shards" if shards else "copies") if "policy" in job else None
+        jobs.append({"model": str(model_folder), "policy": str(policy) if policy else None, "shards": shards,
+                     "records": str(folder / f"{job.get('records', 'ragged')}.jsonl"), "config": job["config"],
+                     "out": str(outcome(folder, name, "shards" if shards else "copies"))})
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    two_processes(str(folder / "jobs.json"))
+    return folder
+
+
+def alone(folder: Path, model: Path, name: str, out: Path, policy: Path | None = None) -> dict[str, Any]:
+    """The same job in this process."""
+    job = JOBS[name]
+    trainer = Trainer(load(ModelConfig(name=str(model), policy=str(policy) if policy else None, device="cpu")),
+                      TrainConfig(**job["config"]))
+    metrics = trainer.step(list(read(str(folder / f"{job.get('records', 'ragged')}.jsonl"), Scored)))
+    trainer.save(out)
+    return metrics
+
+
+def without(metrics: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if name not in names}
+
+
+def assert_near(found: Any, expected: Any, place: str) -> None:
+    """Numbers agree to 1e-5, in tensors to that share of the largest; everything else is equal."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), place
+        for name, value in expected.items():
+            assert_near(found[name], value, f"{place}.{name}")
+    elif isinstance(expected, torch.Tensor):
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max(), place
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), place
+    else:
+        assert found == expected, place
+
+
+def tensors(policy: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights, and the optimiser's state, of which the first moments are the gradients' mean."""
+    return {path.name: load_file(path) for path in policy.glob("*.safetensors")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "shards"), CASES)
+def test_two_processes_find_what_one_finds(trained: Path, model_folder: Path, tmp_path: Path, name: str,
+                                           shards: bool) -> None:
+    kind = "shards" if shards else "copies"
+    found = outcome(trained, name, kind)
+    before = outcome(trained, JOBS[name]["policy"], kind) if "policy" in JOBS[name] else None
+    expected = alone(trained, model_folder, name, tmp_path / "alone", before)
+    metrics = [json.loads(Path(f"{found}.{rank}.json").read_text()) for rank in range(2)]
+    assert without(metrics[0], MACHINE) == without(metrics[1], MACHINE)
+    assert_near(without(metrics[0], LAYOUT), without(expected, LAYOUT), "metrics")
+    assert_near(tensors(found), tensors(tmp_path / "alone"), "policy")
+    assert {path.name for path in found.iterdir()} == {path.name for path in (tmp_path / "alone").iterdir()}
+    assert metrics[0]["updates"] == (0 if name == "nothing to learn" else JOBS[name]["config"]["updates"])
+
+
+def test_shares_are_whole_parts_of_like_weight(sample: Callable[..., Sample]) -> None:
+    parts = [[sample(id=str(i), number=n, prompt=5 + i, completion=1 + 7 * i % 11) for n in range(4)]
+             for i in range(13)]
+    shares = Processes(count=4).share(parts)
+    assert sorted(part[0].id for share in shares for part in share) == sorted(part[0].id for part in parts)
+    loads = [sum(len(part[0].prompt_T) + sum(len(s.completion_T) for s in part) for part in share) for share in shares]
+    assert max(loads) < 1.34 * sum(loads) / 4
+    assert ALONE.share(parts) == [parts]
+
+
+def test_fewer_parts_than_processes(sample: Callable[..., Sample]) -> None:
+    assert list(map(len, Processes(count=3).share([[sample()]]))) == [1, 0, 0]
+    assert Processes(count=2).share([]) == [[], []]
