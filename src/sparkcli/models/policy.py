@@ -247,8 +247,12 @@ def reference(policy: Policy) -> Iterator[Any]:
     if policy.frozen is None:
         policy.frozen = load_network(policy.base_folder, policy.config, policy.device).requires_grad_(False)
     frozen: Any = policy.frozen
-    yield frozen.to(policy.device)
-    frozen.to("cpu")
+    waits_elsewhere = policy.device.type != "cpu"  # else it may also have been cut into shards, and must stay in place
+    if waits_elsewhere:
+        frozen.to(policy.device)
+    yield frozen
+    if waits_elsewhere:
+        frozen.to("cpu")
 
 
 def _put_adapter(policy: Policy, directory: Path) -> None:

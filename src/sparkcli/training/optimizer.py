@@ -1,5 +1,6 @@
 """AdamW in float32, whatever the precision of the weights: rate, clipping, loss scale, state as named tensors."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from torch.nn.utils import get_total_norm
 
 from sparkcli.config import TrainConfig
 from sparkcli.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What torch's AdamW keeps per parameter; a key of the saved state is `PARAMETER.MOMENT`."""
@@ -157,7 +160,7 @@ class Optimizer:
         return found
 
     def restore(self, tensors: Mapping[str, Tensor], place: str) -> None:
-        """Puts saved state back, exactly. Masters of weights that are float32 now are left out.
+        """Puts saved state back, exactly. Masters of weights that are float32 now are left out, with a warning.
 
         Raises:
             UsageError: `tensors` (from `place`) are not the state of these parameters.
@@ -170,6 +173,9 @@ class Optimizer:
             self._restore_moments(name, master, tensors, place)
             if master is not self.parameters[name] and f"{name}.{MASTER}" in tensors:
                 self._restore_master(name, master, tensors[f"{name}.{MASTER}"], place)
+        if not self._rounded and any(key.endswith(f".{MASTER}") for key in tensors):
+            log.warning("%s: its float32 copies of weights of 16 bits are left out, as the weights are float32 now; "
+                        "--dtype bfloat16 or float16 would go on from them", place)
         if self._scale and SCALE in tensors:
             self._scale = LossScale(float(tensors[SCALE]), int(tensors[SCALE_AGE]))
 
@@ -253,35 +259,3 @@ def _placed(tensor: Tensor, like: Tensor) -> Tensor:
         cut = distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
         return cut.clone()
     return tensor.to(like.device, copy=True)
-
-
-def adamw(parameters: Mapping[str, Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """Decoupled weight decay (arXiv 1711.05101), one fused kernel; the rate is set at each update."""
-    return torch.optim.AdamW(parameters.values(), lr=config.lr, betas=(config.beta1, config.beta2),
-                             weight_decay=config.weight_decay, fused=True)
-
-
-def optimizer_tensors(optimizer: torch.optim.AdamW, parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
-    """AdamW's state; a parameter that never had a gradient has none."""
-    return {f"{name}.{moment}": optimizer.state[parameter][moment].detach()
-            for name, parameter in parameters.items() if parameter in optimizer.state for moment in MOMENTS}
-
-
-def restore_optimizer(optimizer: torch.optim.AdamW, parameters: Mapping[str, Parameter],
-                      tensors: Mapping[str, Tensor], place: str) -> None:
-    """Puts saved state back, exactly.
-
-    Raises:
-        UsageError: `tensors` (from `place`) are not the state of these parameters.
-    """
-    expected = {f"{name}.{moment}" for name in parameters for moment in MOMENTS}
-    if unknown := sorted(set(tensors) - expected):
-        raise UsageError(f"{place}: holds the state of {unknown[0]!r}, which is not trained here; "
-                         "train with the method that made this policy")
-    for name, parameter in parameters.items():
-        state = {moment: tensors[f"{name}.{moment}"] for moment in MOMENTS if f"{name}.{moment}" in tensors}
-        if state and (len(state) < len(MOMENTS) or state["exp_avg"].shape != parameter.shape):
-            raise UsageError(f"{place}: the state of {name!r} does not fit the weights; is it another policy's file?")
-        if state:
-            optimizer.state[parameter] = {moment: tensor.to(parameter.device, copy=True)
-                                          for moment, tensor in state.items()}
