@@ -38,15 +38,13 @@ def move(policy: Policy, distance: float = 0.02) -> None:
 def near(policy: Policy, records: list[Scored], distance: float) -> list[Scored]:
     """The records as sampled by a policy that is `distance` (standard deviation of the log ratio) away."""
     draw = torch.Generator().manual_seed(5)
-    moved = []
-    for record in records:
-        temperature = record.sampling.temperature if record.sampling else 1.0
-        with torch.no_grad():
-            exact_BT, _ = naive_logprobs(policy.model, [record.prompt_token_ids or ()], [[record.token_ids or ()]],
-                                         temperature)
-        noise_T = distance * torch.randn(exact_BT.shape[1], generator=draw)
-        moved.append(dataclasses.replace(record, logprobs=tuple((exact_BT[0] + noise_T).clamp(max=0.0).tolist())))
-    return moved
+    temperature = records[0].sampling.temperature if records[0].sampling else 1.0
+    with torch.no_grad():
+        exact_BT, _ = naive_logprobs(policy.model, [record.prompt_token_ids or () for record in records],
+                                     [[record.token_ids or ()] for record in records], temperature)
+    noisy_BT = (exact_BT + distance * torch.randn(exact_BT.shape, generator=draw)).clamp(max=0.0)
+    return [dataclasses.replace(record, logprobs=tuple(noisy_T[:len(record.token_ids or ())].tolist()))
+            for record, noisy_T in zip(records, noisy_BT, strict=True)]
 
 
 def constant(records: list[Scored], id: str, reward: float = 1.0) -> list[Scored]:
