@@ -19,13 +19,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sparkcli.commands.boundary import TOLD_IN
+from sparkcli.commands.console import Console
 from sparkcli.errors import SparkError, UsageError
 
 LIFELINE = "SPARKCLI_LIFELINE"
 """Number of the open file at whose end a process ends too: the launcher is gone."""
-
-SHARDS = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
-"""What `accelerate launch` sets for FSDP 2."""
 
 INTERVAL_SECONDS = 0.05
 SETTLING_SECONDS = 0.3
@@ -39,22 +37,39 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ and "LOCAL_RANK" in os.environ else 1
 
 
-def check_readable(path: str) -> None:
-    """Raises UsageError unless each of several processes can read all of `path`."""
+def take_part(count: int, path: str, console: Console) -> None:
+    """What one of several processes does before it works; alone, nothing.
+
+    Raises:
+        UsageError: `--num-processes` is not what the launcher started; standard input is to be read, which only this
+            module's launcher copies.
+    """
+    if launched() == 1:
+        return
+    if LIFELINE in os.environ:
+        threading.Thread(target=_end_with, args=(int(os.environ[LIFELINE]),), daemon=True).start()
+    if os.environ["RANK"] != "0":
+        console.quiet, console.terminal = True, False
+    if count not in (1, launched()):
+        raise UsageError(f"--num-processes {count}: a launcher started {launched()} already; leave it out")
     if path == "-" and TOLD_IN not in os.environ:
         raise UsageError("standard input reaches only one of the processes; write it to a file, or start them with "
-                         "--num-processes")
+                         "--num-processes alone")
+    check_readable(path)
+
+
+def check_readable(path: str) -> None:
+    """Raises UsageError where several processes could not each read all of `path`."""
     if path != "-" and os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         raise UsageError(f"{path}: is a pipe, which only one of the processes could read; give a file, or - for "
                          "standard input")
 
 
-def launch(count: int, *, stdin: bool, shard: bool) -> None:
+def launch(count: int, *, stdin: bool) -> None:
     """Runs this very command line in `count` processes; returns when all are done.
 
     Args:
         stdin: whether the command reads standard input.
-        shard: asks accelerate for FSDP 2.
 
     Raises:
         SparkError: one of them failed, with what it told and its exit code.
@@ -66,8 +81,7 @@ def launch(count: int, *, stdin: bool, shard: bool) -> None:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         lifeline, end = os.pipe()  # nothing is ever written: the processes see the end of it
         stack.callback(os.close, end)
-        shared = {**os.environ, **_meeting(count), TOLD_IN: name, LIFELINE: str(lifeline),
-                  **(SHARDS if shard else {})}
+        shared = {**os.environ, **_meeting(count), TOLD_IN: name, LIFELINE: str(lifeline)}
         processes = stack.enter_context(_ending())
         for rank in range(count):
             with (folder / "stdin" if stdin else Path(os.devnull)).open("rb") as source:
@@ -79,12 +93,6 @@ def launch(count: int, *, stdin: bool, shard: bool) -> None:
         _wait(processes, folder)
         if any(process.returncode for process in processes) or _told(folder):
             raise _failure(processes, folder)
-
-
-def watch_launcher() -> None:
-    """In a process that `launch` started: ends it when the launcher is gone."""
-    if LIFELINE in os.environ:
-        threading.Thread(target=_end_with, args=(int(os.environ[LIFELINE]),), daemon=True).start()
 
 
 def _end_with(lifeline: int) -> None:

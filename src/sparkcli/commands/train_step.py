@@ -1,6 +1,7 @@
 """`train-step`: scored rollouts in, a new policy directory out. Reads all of its input first."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import orjson
 import typer
 
 from sparkcli.commands.console import Console
+from sparkcli.commands.launch import check_readable, launch, launched, take_part
 from sparkcli.commands.options import DryRun, ScoredRollouts, command
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.errors import UsageError
@@ -19,11 +21,15 @@ Directory = Annotated[str | None, typer.Option("-o", "--out", help="policy direc
                                                show_default=False)]
 Probe = Annotated[bool, typer.Option("--probe", help="train nothing; report how far the rollouts' log-probs are from "
                                                      "the policy's own")]
+NumProcesses = Annotated[int, typer.Option("--num-processes", min=1, help="processes of this machine that train "
+                                                                               "together, one on each GPU")]
+Shard = Annotated[bool, typer.Option("--shard", help="cut weights and optimiser state over the processes (FSDP2)")]
 
 
 @command
-def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, probe: Probe = False, dry_run: DryRun = False,
-               model: ModelConfig, config: TrainConfig, console: Console) -> None:
+def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_processes: NumProcesses = 1,
+               shard: Shard = False, probe: Probe = False, dry_run: DryRun = False, model: ModelConfig,
+               config: TrainConfig, console: Console) -> None:
     """Metrics go to standard output as JSON. The optimiser's state travels in the directory: give the last one
     as --policy to go on from it.
 
@@ -40,20 +46,28 @@ def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, probe: Pr
         report(scored, model, config, console)
     elif dry_run:
         print(orjson.dumps(plan(list(inline(read(scored, Scored))), model, config)).decode())
+    elif launched() == 1 < num_processes:
+        check_readable(scored)
+        launch(num_processes, stdin=scored == "-")
     elif out is not None:
-        train(scored, Path(out), model, config, console)
+        take_part(num_processes, scored, console)
+        train(scored, Path(out), model, config, shard, console)
 
 
-def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, console: Console) -> None:
-    """Writes the updated policy, then prints the metrics."""
+def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard: bool, console: Console) -> None:
+    """Writes the updated policy, then prints the metrics; one of several processes does."""
     records = list(inline(read(scored, Scored)))
     from sparkcli.models.policy import load
+    from sparkcli.training.processes import Processes
     from sparkcli.training.step import Trainer
 
-    trainer = Trainer(load(model), config)
+    processes = Processes.join(model.device, shard=shard)
+    trainer = Trainer(load(replace(model, device=processes.loads_on or model.device)), config, processes)
     metrics = trainer.step(records)
     trainer.save(out)
-    print(orjson.dumps(metrics).decode(), flush=True)
+    processes.leave()
+    if processes.rank == 0:
+        print(orjson.dumps(metrics).decode(), flush=True)
     if metrics["updates"] == 0:
         console.warn(f"no group has both better and worse samples: no update, {out} equals its parent")
 

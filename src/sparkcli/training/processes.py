@@ -18,15 +18,17 @@ import heapq
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from sparkcli.errors import SparkError, UsageError
+from sparkcli.models.network import is_quantised
 from sparkcli.models.prefix import network_of
 from sparkcli.training.batches import MicroBatch, Part, micro_batches
-from sparkcli.training.forward import Scorer
+from sparkcli.training.forward import Scorer, Scores
 from sparkcli.training.memory import Budget, is_out_of_memory
 from sparkcli.training.optimizer import Optimizer
 
@@ -50,18 +52,25 @@ class Processes:
         self.rank, self.count, self.device, self._plugin = rank, count, device, plugin
 
     @classmethod
-    def join(cls, device: str = "auto") -> Self:
+    def join(cls, device: str = "auto", *, shard: bool = False) -> Self:
         """Meets the other processes that a launcher started (`RANK`, `WORLD_SIZE` and so on); alone without any.
 
         Args:
             device: as `ModelConfig.device`; `auto` and `cuda` are the GPU of this process's `LOCAL_RANK`.
+            shard: cut weights even if accelerate's configuration says nothing of it.
 
         Raises:
-            UsageError: accelerate is configured for what is not supported here.
+            UsageError: accelerate is configured for what is not supported here; all processes on one GPU; nothing to
+                cut weights over.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) <= 1 or "RANK" not in os.environ:
+            if shard:
+                raise UsageError("--shard cuts weights over several processes; give --num-processes")
             return cls()
-        plugin = _sharding()
+        if ":" in device:
+            raise UsageError(f"--device {device}: each process takes a GPU of its own; give cuda, cpu or auto, and "
+                             "choose GPUs by CUDA_VISIBLE_DEVICES")
+        plugin = _sharding(shard)
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
@@ -87,8 +96,13 @@ class Processes:
         """The scorer as all processes run it; cut in place where weights are sharded, which makes new parameters.
 
         Afterwards everything that touches weights must go through the scorer's own call.
+
+        Raises:
+            UsageError: quantised weights are to be cut.
         """
         if self.sharded and self.device is not None:
+            if is_quantised(network_of(scorer.model)):
+                raise UsageError("weights of 4 bits cannot be cut over processes; leave out --load-in-4bit or --shard")
             from torch.distributed.device_mesh import init_device_mesh
             from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
@@ -99,6 +113,7 @@ class Processes:
             for module in [*scorer.modules()]:
                 if type(module).__name__ in names:
                     fully_shard(module, reshard_after_forward=self._plugin.reshard_after_forward, **cut)
+            scorer.register_forward_hook(_unshared)
             fully_shard(scorer, **cut)
             for module in scorer.modules():
                 if isinstance(module, FSDPModule):  # a sum, not a mean: weights are those of the whole update
@@ -238,19 +253,27 @@ class Processes:
 ALONE = Processes()
 
 
-def _sharding() -> Any:
-    """accelerate's FSDP settings, from the variables that `accelerate launch` sets; None where it asks for none."""
+def _unshared(scorer: Scorer, given: Any, scores: Scores) -> Scores:
+    """Scores that are views of nothing: FSDP warns that what is done to a view in place goes past it."""
+    entropy_BT = scores.entropy_BT
+    return replace(scores, logprobs_BT=scores.logprobs_BT.clone(),
+                   entropy_BT=None if entropy_BT is None else entropy_BT.clone())
+
+
+def _sharding(wanted: bool) -> Any:
+    """accelerate's FSDP settings, from the variables that `accelerate launch` sets; None where nobody asks for FSDP."""
     for variable, name in UNSUPPORTED.items():
         if os.environ.get(variable, "").lower() == "true":
             raise UsageError(f"accelerate is configured for {name}, which train-step does not run on; configure FSDP "
                              "with fsdp_version 2, or plain multi-GPU")
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
+    configured = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if not configured and not wanted:
         return None
     # transformers would otherwise leave the weights out in all processes but the first
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     from accelerate import FullyShardedDataParallelPlugin
 
-    plugin = FullyShardedDataParallelPlugin()
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=None if configured else 2)
     if plugin.fsdp_version != 2:
         raise UsageError("accelerate is configured for FSDP 1; set fsdp_version: 2 in its configuration file "
                          "(`accelerate to-fsdp2` converts one)")
