@@ -111,7 +111,14 @@ def sample_of(rollout: Scored, policy: str | None) -> Sample:
                   completion_T=rollout.token_ids, logprobs_T=rollout.logprobs, temperature=temperature or 1.0,
                   reward=rollout.reward, limit=rollout.sampling.max_tokens if rollout.sampling else None,
                   truncated=rollout.finish_reason == "length",
-                  stale=rollout.policy is not None and rollout.policy != policy)
+                  stale=is_stale(rollout, policy))
+
+
+def is_stale(rollout: Scored, policy: str | None) -> bool:
+    """Whether another policy than this one sampled a rollout, as far as it says. What the scripted engine makes up,
+    for dry runs, belongs to any policy."""
+    is_scripted = rollout.sampling is not None and rollout.sampling.engine.startswith("scripted/")
+    return rollout.policy not in (None, policy) and not is_scripted
 
 
 def check(rollout: Scored, vocabulary: int) -> None:
