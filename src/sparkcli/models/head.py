@@ -12,7 +12,7 @@ temperature for each row nor the scalings and caps that some families put on log
 Axes: K rows, C rows of a chunk, D hidden, V vocabulary.
 """
 
-from collections.abc import Callable
+import itertools
 from functools import partial
 from typing import Any, Literal
 
@@ -21,14 +21,18 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-CHUNK_BYTES = 16 * 2**20
-"""Of a chunk's logits in float32."""
+CHUNK_BYTES = {"cpu": 16 * 2**20}
+"""Of a chunk's logits in float32, by device. On a CPU, at a vocabulary of 32k, twice as much is a tenth faster, half as
+much a quarter slower."""
+
+ACCELERATOR_CHUNK_BYTES = 256 * 2**20
+"""Elsewhere; not measured."""
+
+FEWEST_ROWS = 128
+"""Of a chunk, however large the vocabulary: a product of fewer rows is bound by reading the head's weights."""
 
 Entropy = Literal["none", "value", "gradient"]
 """Not computed; computed as a number; or with a gradient too."""
-
-Chunk = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
-"""`(hidden_CD, ids_C, temperature_C) -> (logprobs_C, entropy_C)`."""
 
 
 def logits_of(network: PreTrainedModel, hidden_KD: Tensor) -> Tensor:
@@ -45,7 +49,7 @@ def logits_of(network: PreTrainedModel, hidden_KD: Tensor) -> Tensor:
 
 
 def chosen_logprobs(network: PreTrainedModel, hidden_KD: Tensor, ids_K: Tensor, temperature: float | Tensor = 1.0, *,
-                    entropy: Entropy = "none", chunk_bytes: int = CHUNK_BYTES) -> tuple[Tensor, Tensor | None]:
+                    entropy: Entropy = "none", rows: int | None = None) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities of tokens under softmax(logits / temperature), and the entropies of these distributions.
 
     Args:
@@ -54,61 +58,81 @@ def chosen_logprobs(network: PreTrainedModel, hidden_KD: Tensor, ids_K: Tensor, 
         ids_K: the tokens.
         temperature: above 0; one for all rows, or a tensor `[K]`.
         entropy: "none", "value", or "gradient" where it is part of a loss.
-        chunk_bytes: of logits that exist at a time; the numbers do not depend on it.
+        rows: of a chunk, which the numbers do not depend on; None: by the device and the vocabulary.
 
     Returns:
         `(logprobs_K, entropy_K)`, float32, in nats; entropy is None if it is not asked for.
     """
-    temperature_K = torch.as_tensor(temperature, dtype=torch.float32, device=hidden_KD.device).expand(len(ids_K))
-    head = network.get_output_embeddings()
-    trained = any(parameter.requires_grad for parameter in head.parameters())
-    run: Chunk = partial(_scores, network, entropy)
+    trained = any(parameter.requires_grad for parameter in network.get_output_embeddings().parameters())
+    score = partial(_scores, network, entropy)
     if torch.is_grad_enabled() and trained:
-        run = partial(checkpoint, run, use_reentrant=False)
+        score = partial(checkpoint, score, use_reentrant=False)
     elif torch.is_grad_enabled() and hidden_KD.requires_grad:
-        run = partial(FrozenHead.apply, run, entropy)
-    rows = max(1, chunk_bytes // (4 * _vocabulary(network)))
-    chunks = zip(hidden_KD.split(rows), ids_K.split(rows), temperature_K.split(rows), strict=True)
-    logprobs, entropies = zip(*(run(*chunk) for chunk in chunks), strict=True)
+        score = partial(FrozenHead.apply, network, entropy)
+    rows = rows or chunk_rows(network.config.get_text_config().vocab_size, hidden_KD.device)
+    divisors = temperature.split(rows) if isinstance(temperature, Tensor) else itertools.repeat(temperature)
+    logprobs, entropies = zip(*(score(hidden_CD, ids_C, divisor) for hidden_CD, ids_C, divisor
+                                in zip(hidden_KD.split(rows), ids_K.split(rows), divisors, strict=False)), strict=True)
     return torch.cat(logprobs), None if entropy == "none" else torch.cat(entropies)
 
 
-def _vocabulary(network: PreTrainedModel) -> int:
-    return network.config.get_text_config().vocab_size
+def chunk_rows(vocabulary: int, device: torch.device) -> int:
+    """Rows that go through the head together."""
+    return max(FEWEST_ROWS, CHUNK_BYTES.get(device.type, ACCELERATOR_CHUNK_BYTES) // (4 * vocabulary))
 
 
 def _scores(network: PreTrainedModel, entropy: Entropy, hidden_CD: Tensor, ids_C: Tensor,
-            temperature_C: Tensor) -> tuple[Tensor, Tensor | None]:
+            temperature: float | Tensor) -> tuple[Tensor, Tensor | None]:
     """A chunk, as plain operations."""
-    logprobs_CV = (logits_of(network, hidden_CD) / temperature_C[:, None]).log_softmax(-1)
+    logprobs_CV = over(logits_of(network, hidden_CD), temperature).log_softmax(-1)
     chosen_C = logprobs_CV.gather(1, ids_C[:, None])[:, 0]
     if entropy == "none":
         return chosen_C, None
     with torch.set_grad_enabled(torch.is_grad_enabled() and entropy == "gradient"):
-        return chosen_C, -(logprobs_CV.exp() * logprobs_CV).sum(-1)
+        return chosen_C, -torch.linalg.vecdot(logprobs_CV.exp(), logprobs_CV)
+
+
+def over(values: Tensor, temperature: float | Tensor) -> Tensor:
+    """Rows divided by their temperature; 1 costs nothing."""
+    if isinstance(temperature, Tensor):
+        return values / temperature[:, None]
+    return values if temperature == 1 else values / temperature
 
 
 class FrozenHead(torch.autograd.Function):
-    """A chunk whose gradient with respect to the hidden states is computed on the way forward."""
+    """A chunk whose gradient with respect to its hidden states is computed on the way forward.
+
+    With p the distribution, e_x the chosen token's unit vector, τ the temperature and H the entropy, the gradients with
+    respect to the logits are (e_x − p) / τ of log p(x), and −p (log p + H) / τ of H. Both overwrite what they are made
+    of, so that a chunk has two tensors of the logits' size and not five.
+    """
 
     @staticmethod
-    def forward(ctx: Any, run: Chunk, entropy: Entropy, hidden_CD: Tensor, ids_C: Tensor,
-                temperature_C: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(ctx: Any, network: PreTrainedModel, entropy: Entropy, hidden_CD: Tensor, ids_C: Tensor,
+                temperature: float | Tensor) -> tuple[Tensor, Tensor | None]:
         """Saves `[C, D]` for each result that has a gradient."""
         hidden_CD = hidden_CD.detach().requires_grad_()
         with torch.enable_grad():
-            results = run(hidden_CD, ids_C, temperature_C)
-        roots = [result for result in results if result is not None and result.requires_grad]
-        ctx.save_for_backward(*(torch.autograd.grad(root, hidden_CD, torch.ones_like(root), retain_graph=True)[0]
-                                for root in roots))
-        logprobs_C, entropy_C = results[0].detach(), None if results[1] is None else results[1].detach()
+            logits_CV = logits_of(network, hidden_CD)
+        logprobs_CV = over(logits_CV.detach(), temperature).log_softmax(-1)
+        chosen_C = logprobs_CV.gather(1, ids_C[:, None])[:, 0]
+        probs_CV = logprobs_CV.exp()
+        entropy_C = None if entropy == "none" else -torch.linalg.vecdot(probs_CV, logprobs_CV)
+        negated: list[Tensor] = []
+        if entropy == "gradient":
+            assert entropy_C is not None
+            logprobs_CV.add_(entropy_C[:, None]).mul_(probs_CV)
+            negated += torch.autograd.grad(logits_CV, hidden_CD, logprobs_CV, retain_graph=True)
+        probs_CV.scatter_add_(1, ids_C[:, None], probs_CV.new_full((len(ids_C), 1), -1))
+        negated += torch.autograd.grad(logits_CV, hidden_CD, probs_CV)
+        ctx.save_for_backward(*(over(-gradient_CD, temperature).to(hidden_CD.dtype) for gradient_CD in negated[::-1]))
         if entropy == "value":
             ctx.mark_non_differentiable(entropy_C)
-        return logprobs_C, entropy_C
+        return chosen_C, entropy_C
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        """Each row's saved gradient times that of its result."""
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """Each row's saved gradients times those of its results."""
         terms = [saved_CD * gradient_C[:, None].to(saved_CD.dtype) for saved_CD, gradient_C
-                 in zip(ctx.saved_tensors, gradients, strict=False) if gradient_C is not None]
+                 in zip(ctx.saved_tensors, gradients, strict=False)]
         return None, None, sum(terms), None, None

@@ -9,6 +9,7 @@ Axes: P prompts, B rows (samples), T tokens, S tokens before and including T, D 
 Limits: attention caches only (no sliding windows shorter than the sequence, no recurrent state); text positions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ def shared_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
             input_ids=ids_BT[:, :-1], position_ids=prefix.lengths_B[:, None] + steps_T, past_key_values=prefix.cache,
             attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1), use_cache=True)
         hidden_BTD = torch.cat([hidden_BTD, output.last_hidden_state], 1)
-    return hidden_BTD.flatten(0, 1).index_select(0, filled(completions_B, network.device))
+    return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
 
 
 def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
@@ -147,7 +148,7 @@ def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completio
         position_ids=(all_mask.cumsum(1) - 1).clamp(min=0), use_cache=False)
     start = prompt_BS.shape[1] - 1
     hidden_BTD = output.last_hidden_state[:, start:start + ids_BT.shape[1]]
-    return hidden_BTD.flatten(0, 1).index_select(0, filled(completions_B, network.device))
+    return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
 
 
 def completion_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
@@ -171,22 +172,21 @@ def naive_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Complet
     return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
 
 
-def filled(rows_B: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+def filled(lengths_B: Sequence[int], device: torch.device) -> Tensor:
     """Where the tokens of ragged rows stand in the flat rectangle of `pad_right`: places `[K]` below B · T.
 
     From the lengths alone: a boolean index would make the device wait for the mask, and a mask without numbers (a fake
     tensor's) has none.
     """
-    longest = max((len(row) for row in rows_B), default=0)
-    places = [start * longest + t for start, row in enumerate(rows_B) for t in range(len(row))]
+    longest = max(lengths_B, default=0)
+    places = [start * longest + t for start, length in enumerate(lengths_B) for t in range(length)]
     return torch.tensor(places, dtype=torch.long, device=device)
 
 
-def spread(values_K: Tensor, rows_B: Sequence[Sequence[int]]) -> Tensor:
+def spread(values_K: Tensor, lengths_B: Sequence[int]) -> Tensor:
     """A value for each token, in order, as a rectangle `[B, T]` that is 0 at the padding on the right."""
-    longest = max((len(row) for row in rows_B), default=0)
-    flat = values_K.new_zeros(len(rows_B) * longest).index_copy(0, filled(rows_B, values_K.device), values_K)
-    return flat.view(len(rows_B), longest)
+    shape = len(lengths_B), max(lengths_B, default=0)
+    return values_K.new_zeros(math.prod(shape)).index_copy(0, filled(lengths_B, values_K.device), values_K).view(shape)
 
 
 def _logprobs(network: PreTrainedModel, hidden_KD: Tensor, completions_by_group: Completions,
@@ -196,4 +196,4 @@ def _logprobs(network: PreTrainedModel, hidden_KD: Tensor, completions_by_group:
     if isinstance(temperature, Tensor):
         temperature = temperature.to(network.device)[:, None].expand(mask_BT.shape)[mask_BT]
     logprobs_K, _ = chosen_logprobs(network, hidden_KD, ids_BT[mask_BT], temperature)
-    return spread(logprobs_K, completions_B), mask_BT
+    return spread(logprobs_K, [len(row) for row in completions_B]), mask_BT

@@ -6,7 +6,7 @@ shares the prompts' keys and values; one that keeps something else computes each
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sparkcli.errors import UsageError
 from sparkcli.models.head import Entropy, chosen_logprobs
-from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, pad_right, shared_hidden, spread
+from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, shared_hidden, spread
 from sparkcli.training.batches import MicroBatch, Way
 from sparkcli.training.packed import packed_hidden, packing, packs
+from sparkcli.training.samples import Sample
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +79,23 @@ class Scorer(nn.Module):
         network = network_of(self.model)
         samples_B = batch.samples
         completions_B = [sample.completion_T for sample in samples_B]
+        lengths_B = [len(row) for row in completions_B]
         hidden_KD = HIDDEN[self.way](self.model, [part[0].prompt_T for part in batch.parts],
                                      [[sample.completion_T for sample in part] for part in batch.parts])
         ids_K = torch.tensor([token for row in completions_B for token in row], device=hidden_KD.device)
-        temperature_K = torch.tensor([s.temperature for s in samples_B for _ in s.completion_T])
-        logprobs_K, entropy_K = chosen_logprobs(network, hidden_KD, ids_K, temperature_K.to(hidden_KD.device),
+        logprobs_K, entropy_K = chosen_logprobs(network, hidden_KD, ids_K, temperatures(samples_B, hidden_KD.device),
                                                 entropy=entropy)
-        _, mask_BT = pad_right(completions_B, hidden_KD.device)
-        return Scores(spread(logprobs_K, completions_B),
-                      None if entropy_K is None else spread(entropy_K, completions_B), mask_BT)
+        lengths_B1 = torch.tensor(lengths_B, device=hidden_KD.device)[:, None]
+        mask_BT = torch.arange(max(lengths_B), device=hidden_KD.device) < lengths_B1
+        entropy_BT = None if entropy_K is None else spread(entropy_K, lengths_B)
+        return Scores(spread(logprobs_K, lengths_B), entropy_BT, mask_BT)
+
+
+def temperatures(samples_B: Sequence[Sample], device: torch.device) -> float | Tensor:
+    """One number where all samples agree, else one for each token `[K]`."""
+    if len({sample.temperature for sample in samples_B}) == 1:
+        return samples_B[0].temperature
+    return torch.tensor([sample.temperature for sample in samples_B for _ in sample.completion_T], device=device)
 
 
 def choose(network: PreTrainedModel, checkpointing: bool) -> Way:

@@ -11,7 +11,8 @@ Limits: full attention without soft-capping, text positions. `packs` tells, by c
 """
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv
 
 from sparkcli.models.head import chosen_logprobs
-from sparkcli.models.prefix import Completions, Prompts, network_of, new_cache, pad_right, shared_hidden
+from sparkcli.models.prefix import Completions, Prompts, filled, network_of, new_cache, shared_hidden
 
 NAME = "sparkcli_packed"
 PROBE = (((1, 2, 3), (4,)), (((5, 6), (7,)), ((8, 9, 1),)))
@@ -30,76 +32,117 @@ PROBE = (((1, 2, 3), (4,)), (((5, 6), (7,)), ((8, 9, 1),)))
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tokens of the row stand in the rectangles, and back."""
+    """Where the tokens of the row stand in attention's rectangles, and back. All from lengths, on the CPU, moved once.
 
-    slots_PS: Tensor
-    """Place in the row of each prompt token; 0 at padding on the right."""
-    slots_BT: Tensor
-    """The same for completions."""
-    filled_prompts: Tensor
-    """Flat places of the prompts' rectangle that hold a token, in the row's order."""
-    filled_completions: Tensor
-    prompt_of_B: Tensor
-    mask_B1TS: Tensor
-    """What a completion's token sees: its prompt, then what stands before it; the keys' axis has S + T places."""
+    A place is an index into the row, or into a flat rectangle; what stands at padding does not matter.
+    """
+
+    prompts_PS: Tensor | None
+    """Places in the row of prompt tokens, padded on the right; None: a single prompt, which leads the row as it is."""
+    prompt_places: Tensor | None
+    """Where the prompts' tokens stand in that rectangle, in the row's order."""
+    queries_BT: Tensor
+    """Places in the row of completion tokens, padded on the right."""
+    query_places: Tensor
+    """Where the completions' tokens stand in that rectangle."""
+    keys_BS: Tensor
+    """Places in the row of what each completion may see: its prompt (S, padded on the left), then itself (T)."""
+    mask: Tensor
+    """Whether a completion's token sees a key: `[T, S + T]` where all prompts are as long, else `[B, 1, T, S + T]`."""
 
 
 def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
     """As `models.prefix.shared_hidden`, inside `packing` of the same network."""
     network = network_of(model)
-    ids_PS, mask_PS = pad_right(prompts_P, network.device)
-    ids_BT, mask_BT = pad_right([row for group in completions_by_group for row in group], network.device)
-    prompt_of_B = torch.repeat_interleave(
-        torch.arange(len(prompts_P)), torch.tensor([len(group) for group in completions_by_group])).to(network.device)
-    layout = lay_out(mask_PS, mask_BT, prompt_of_B)
-    lengths_P = mask_PS.sum(1)
-    positions_BT = lengths_P[prompt_of_B][:, None] + torch.arange(mask_BT.shape[1], device=network.device)
-    positions_K = torch.cat([(mask_PS.cumsum(1) - 1)[mask_PS], positions_BT[mask_BT]])
+    lengths_by_group = [[len(row) for row in group] for group in completions_by_group]
+    prompt_lengths_P = [len(prompt) for prompt in prompts_P]
+    layout = lay_out(prompt_lengths_P, lengths_by_group, network.device)
+    rows = [*prompts_P, *(row for group in completions_by_group for row in group)]
+    starts = [0] * len(prompts_P) + [n for n, group in zip(prompt_lengths_P, lengths_by_group, strict=True)
+                                     for _ in group]
+    positions_K = [start + t for start, row in zip(starts, rows, strict=True) for t in range(len(row))]
+    ids_K = [token for row in rows for token in row]
     hidden_KD = network.base_model(
-        input_ids=torch.cat([ids_PS[mask_PS], ids_BT[mask_BT]])[None], position_ids=positions_K[None],
+        input_ids=torch.tensor([ids_K], device=network.device),
+        position_ids=torch.tensor([positions_K], device=network.device),
         attention_mask=None, use_cache=False, layout=layout).last_hidden_state[0]
-    before_BT = layout.slots_BT - 1
-    before_BT[:, 0] = (lengths_P.cumsum(0) - 1)[prompt_of_B]
-    return hidden_KD.index_select(0, before_BT[mask_BT])
+    return hidden_KD.index_select(0, torch.tensor(before(prompt_lengths_P, lengths_by_group), device=network.device))
 
 
-def lay_out(mask_PS: Tensor, mask_BT: Tensor, prompt_of_B: Tensor) -> Layout:
-    """The places of prompts and completions that are padded on the right where the masks are false."""
-    device, (rows, length) = mask_BT.device, mask_BT.shape
-    prompt_tokens, tokens = int(mask_PS.sum()), int(mask_PS.sum() + mask_BT.sum())
-    row_K = torch.arange(tokens, device=device)
-    causal_TT = torch.ones(length, length, dtype=torch.bool, device=device).tril()
-    mask_BTS = torch.cat([mask_PS[prompt_of_B][:, None].expand(rows, length, -1), causal_TT.expand(rows, -1, -1)], 2)
-    return Layout(slots_PS=torch.zeros_like(mask_PS, dtype=torch.long).masked_scatter(mask_PS, row_K[:prompt_tokens]),
-                  slots_BT=torch.zeros_like(mask_BT, dtype=torch.long).masked_scatter(mask_BT, row_K[prompt_tokens:]),
-                  filled_prompts=mask_PS.flatten().nonzero()[:, 0],
-                  filled_completions=mask_BT.flatten().nonzero()[:, 0],
-                  prompt_of_B=prompt_of_B, mask_B1TS=mask_BTS[:, None])
+def lay_out(prompt_lengths_P: Sequence[int], lengths_by_group: Sequence[Sequence[int]],
+            device: torch.device) -> Layout:
+    """The layout of a row: prompts one after another, then the groups' completions, given their lengths."""
+    lengths_B = [length for group in lengths_by_group for length in group]
+    prompt_of_B = [p for p, group in enumerate(lengths_by_group) for _ in group]
+    *starts_P, end = itertools.accumulate(prompt_lengths_P, initial=0)
+    starts_B = itertools.accumulate(lengths_B, initial=end)
+    longest_S, longest_T = max(prompt_lengths_P), max(lengths_B)
+    seen_PS = [padded(*span, longest_S, left=True) for span in zip(starts_P, prompt_lengths_P, strict=True)]
+    own_BT = [padded(*span, longest_T) for span in zip(starts_B, lengths_B, strict=False)]
+    prompts_PS = [padded(*span, longest_S) for span in zip(starts_P, prompt_lengths_P, strict=True)]
+    mask = torch.ones(longest_T, longest_S + longest_T, dtype=torch.bool).tril(longest_S)
+    if min(prompt_lengths_P) < longest_S:
+        missing_B = torch.tensor([longest_S - prompt_lengths_P[p] for p in prompt_of_B])
+        mask = mask & (torch.arange(longest_S + longest_T) >= missing_B[:, None, None, None])
+    one = len(prompt_lengths_P) == 1
+    return Layout(
+        prompts_PS=None if one else torch.tensor(prompts_PS, device=device),
+        prompt_places=None if one else filled(prompt_lengths_P, device),
+        queries_BT=torch.tensor(own_BT, device=device), query_places=filled(lengths_B, device),
+        keys_BS=torch.tensor([seen_PS[p] + own for p, own in zip(prompt_of_B, own_BT, strict=True)], device=device),
+        mask=mask.to(device))
+
+
+def padded(start: int, length: int, longest: int, left: bool = False) -> list[int]:
+    """`length` places from `start` on, and place 0 where a rectangle of width `longest` has more room."""
+    places, room = [*range(start, start + length)], [0] * (longest - length)
+    return room + places if left else places + room
+
+
+def before(prompt_lengths_P: Sequence[int], lengths_by_group: Sequence[Sequence[int]]) -> list[int]:
+    """The place in the row before each completion token: of its prompt's last token, or of the token before it."""
+    places: list[int] = []
+    start = sum(prompt_lengths_P)
+    for end, lengths in zip(itertools.accumulate(prompt_lengths_P), lengths_by_group, strict=True):
+        for length in lengths:
+            places += [end - 1, *range(start, start + length - 1)]
+            start += length
+    return places
 
 
 def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, layout: Layout,
            scaling: float | None = None, **_: Any) -> tuple[Tensor, None]:
     """Attention on the row `[1, H, K, D]`, as transformers' attention interface has it; returns `[1, K, H, D]`."""
-    prompt_q, prompt_k, prompt_v = (rectangle(x[0], layout.slots_PS) for x in (query, key, value))
-    own_q, own_k, own_v = (rectangle(x[0], layout.slots_BT) for x in (query, key, value))
-    settings: dict[str, Any] = {"scale": scaling, "enable_gqa": query.shape[1] != key.shape[1]}
-    prompts = functional.scaled_dot_product_attention(prompt_q, prompt_k, prompt_v, is_causal=True, **settings)
-    keys, values = (torch.cat([shared.index_select(0, layout.prompt_of_B), own], 2)
-                    for shared, own in ((prompt_k, own_k), (prompt_v, own_v)))
-    completions = functional.scaled_dot_product_attention(own_q, keys, values, attn_mask=layout.mask_B1TS, **settings)
-    row_KHD = torch.cat([tokens_of(prompts, layout.filled_prompts), tokens_of(completions, layout.filled_completions)])
-    return row_KHD[None], None
+    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
+    tokens_of_prompts = len(query) - len(layout.query_places)
+    prompts = sdpa(*(rectangle(x[:tokens_of_prompts], layout.prompts_PS) for x in (query, key, value)),
+                   mask=None, scaling=scaling)
+    completions = sdpa(rectangle(query, layout.queries_BT), rectangle(key, layout.keys_BS),
+                       rectangle(value, layout.keys_BS), mask=layout.mask, scaling=scaling)
+    return torch.cat([row(prompts, layout.prompt_places), row(completions, layout.query_places)])[None], None
 
 
-def rectangle(row_HKD: Tensor, slots_RT: Tensor) -> Tensor:
-    """The tokens at `slots_RT`, as `[R, H, T, D]`."""
-    heads, _, width = row_HKD.shape
-    return row_HKD.index_select(1, slots_RT.flatten()).view(heads, *slots_RT.shape, width).transpose(0, 1)
+def sdpa(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, scaling: float | None) -> Tensor:
+    """Torch's attention, causal without a mask. Fused kernels take grouped heads with a mask on a CPU only."""
+    grouped = query.shape[1] != key.shape[1]
+    if grouped and mask is not None and query.device.type != "cpu":
+        key, value = (repeat_kv(x, query.shape[1] // x.shape[1]) for x in (key, value))
+        grouped = False
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None,
+                                                   scale=scaling, enable_gqa=grouped)
 
 
-def tokens_of(rectangle_RHTD: Tensor, filled: Tensor) -> Tensor:
-    """The tokens at the flat places `filled`, as `[K, H, D]`."""
-    return rectangle_RHTD.transpose(1, 2).flatten(0, 1).index_select(0, filled)
+def rectangle(row_KHD: Tensor, places_RT: Tensor | None) -> Tensor:
+    """The tokens at `places_RT` as `[R, H, T, D]`; without places all of them, one row."""
+    if places_RT is None:
+        return row_KHD.transpose(0, 1)[None]
+    return row_KHD.index_select(0, places_RT.flatten()).unflatten(0, places_RT.shape).transpose(1, 2)
+
+
+def row(rectangle_RHTD: Tensor, places: Tensor | None) -> Tensor:
+    """The tokens at the flat `places` of a rectangle as `[K, H, D]`; without places all of them."""
+    tokens = rectangle_RHTD.transpose(1, 2).flatten(0, 1)
+    return tokens if places is None else tokens.index_select(0, places)
 
 
 AttentionInterface.register(NAME, attend)
