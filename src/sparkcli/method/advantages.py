@@ -2,7 +2,7 @@
 
     group          (r_i − mean(r)) / (std(r) + 1e-9)     GRPO, arXiv 2402.03300, section 4.1
     mean           r_i − mean(r)                         Dr. GRPO, arXiv 2503.20783, section 3.2
-    leave-one-out  r_i − mean(r without r_i)             RLOO, arXiv 2402.14740, eq. 7
+    leave-one-out  r_i − mean(r without r_i)             RLOO, arXiv 2402.14740
     batch          (r_i − mean(R)) / (std(R) + 1e-9)     REINFORCE++, arXiv 2501.03262
 
 r are the rewards of a prompt's completions, R those of the whole call. The deviation is unbiased (n − 1) and the

@@ -48,15 +48,17 @@ OBJECTIVES: Mapping[str, Objective] = types.MappingProxyType({
     # sum is divided by the token limit, which is a constant, as in the authors' code.
     "dr-grpo": Objective(about="grpo less its two biases: no deviation, and the token limit in place of the length",
                          advantage="mean", average="constant"),
-    # Back to Basics (arXiv 2402.14740) eq. 7: the whole completion is one action. The paper samples anew for each
-    # update; for several, its ratio is clipped as TRL's RLOOTrainer does. The paper's KL is in the reward: kl-in.
+    # Back to Basics (arXiv 2402.14740): the whole completion is one action. The paper samples anew for each
+    # update; for several, its ratio is clipped as TRL's RLOOTrainer does. Its KL is in the reward
+    # (--kl-in reward --kl-estimator k1).
     "rloo": Objective(about="reward less the mean of the others', and one ratio for the whole completion",
                       advantage="leave-one-out", surrogate="clip-product", average="completion"),
     # REINFORCE++ (arXiv 2501.03262): PPO without a critic, normed over the global batch. The paper takes the KL of
-    # the tokens still to come off each token's reward; here it is the completion's, by kl-in.
+    # the tokens still to come off each token's reward; here it is the completion's
+    # (--kl-in reward --kl-estimator k1).
     "reinforce++": Objective(about="advantage normed over all rewards of the call, mean over tokens",
                              advantage="batch"),
-    # DAPO (arXiv 2503.14476) eq. 8 to 11: clip-higher, token mean, groups of equal rewards filtered out. Its length
+    # DAPO (arXiv 2503.14476) eq. 8 to 12: clip-higher, token mean, groups of equal rewards filtered out. Its length
     # penalty is a term of the reward (method/shaping.py), and a filtered group is not replaced here.
     "dapo": Objective(about="spark with a wider clip upwards, 0.2 and 0.28", clip_high=0.28, constant_groups="drop"),
     # The loss that TRL names so, with one group as the local batch; not the Beta normalisation of arXiv 2506.02864.

@@ -123,7 +123,7 @@ def mean_log_ratio(log_ratio_BT: Tensor, mask_BT: Tensor) -> Tensor:
 def total_log_ratio(log_ratio_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """`Σ_t log r_t`, [B, 1]: of a completion's probability ratio, the completion being one action.
 
-    Source: RLOO, arXiv 2402.14740, section 3.2. At r = 1 the gradient of `r A` is that of REINFORCE, `A ∇ log p(o)`.
+    Source: RLOO, arXiv 2402.14740. At r = 1 the gradient of `r A` is that of REINFORCE, `A ∇ log p(o)`.
     """
     return at_tokens(log_ratio_BT, mask_BT).sum(1, keepdim=True)
 
