@@ -1,4 +1,4 @@
-"""What one training step takes: seconds, and memory in two ways.
+"""What one training step takes: seconds, of the clock and of all threads' processor time, and memory in two ways.
 
 `tensors` is the peak of the memory of tensors above what lay there when the step began: on CUDA the allocator's own
 figure; on a CPU the allocator's events, which the profiler records, so only where `Meter` is told to trace (that costs
@@ -40,17 +40,18 @@ class Meter:
         if self.trace:
             self.profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True)
             self.profiler.start()
-        self.started = time.perf_counter()
+        self.started, self.started_cpu = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
         """Waits for the device, then stops the clock."""
         if self.on_cuda:
             torch.cuda.synchronize(self.device)
-        seconds = time.perf_counter() - self.started
+        seconds, cpu_seconds = time.perf_counter() - self.started, time.process_time() - self.started_cpu
         if self.trace:
             self.profiler.stop()
         peak = resident("VmHWM")
-        found = {"seconds": seconds, "resident_mib": peak / MIB, "grown_mib": (peak - self.resident) / MIB}
+        found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "resident_mib": peak / MIB,
+                 "grown_mib": (peak - self.resident) / MIB}
         if self.on_cuda:
             found["tensors_mib"] = (torch.cuda.max_memory_allocated(self.device) - self.before) / MIB
         elif self.trace:
