@@ -203,6 +203,21 @@ def test_weights_in_4_bit_carry_an_adapter_but_are_not_trained(wide_folder: Path
 
 
 @needs_bitsandbytes
+def test_policies_are_swapped_in_4_bit_too(wide_folder: Path, tmp_path: Path) -> None:
+    full, small = load_tiny(wide_folder), in_4_bit(wide_folder)
+    stir(full)
+    save(full, tmp_path / "full", {}, None)
+    add_adapter(small, TrainConfig(lora_rank=4))
+    stir(small)
+    save(small, tmp_path / "adapter", {}, None)
+    places = (tmp_path / "adapter", None, tmp_path / "full")
+    expected = {place: logits(in_4_bit(wide_folder, place)) for place in places}
+    for place in (*places, *reversed(places)):
+        load_into(small, place)
+        assert torch.equal(logits(small), expected[place])
+
+
+@needs_bitsandbytes
 def test_an_adapter_made_in_4_bit_is_exported_with_the_exact_weights(wide_folder: Path, tmp_path: Path) -> None:
     policy = in_4_bit(wide_folder)
     add_adapter(policy, TrainConfig(lora_rank=4))

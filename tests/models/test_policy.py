@@ -128,6 +128,19 @@ def test_the_reference_is_the_base(model_folder: Path, tmp_path: Path, method: s
     assert any(p.requires_grad for p in policy.model.parameters())
 
 
+def test_weights_that_have_not_moved_are_their_own_reference(model_folder: Path, tmp_path: Path) -> None:
+    policy = load_tiny(model_folder)
+    with reference(policy) as frozen:
+        assert frozen is policy.model
+    assert policy.frozen is None
+    stir(policy)
+    with reference(policy) as frozen:
+        assert frozen is policy.frozen is not policy.model
+    save(policy, tmp_path / "1", {}, None)
+    with reference(load_tiny(model_folder, policy=tmp_path / "1")) as frozen, torch.no_grad():
+        torch.testing.assert_close(frozen(input_ids=PROMPT).logits, logits(load_tiny(model_folder)), rtol=0, atol=0)
+
+
 def test_a_new_adapter_changes_nothing_and_depends_on_its_seed_alone(model_folder: Path) -> None:
     policy = load_tiny(model_folder)
     before = logits(policy)
