@@ -34,6 +34,7 @@ def adapted(policy: Policy) -> set[str]:
 @pytest.mark.parametrize(("targets", "expected"), [
     (("all-linear",), LAYERS),
     (("q_proj", "v_proj"), {"q_proj", "v_proj"}),
+    (("q_proj, v_proj",), {"q_proj", "v_proj"}),
     (("mlp.down_proj",), {"down_proj"}),
     (("lm_head", "q_proj"), {"lm_head", "q_proj"}),
 ])

@@ -6,7 +6,7 @@ The only module that imports peft, because that import costs seconds which sampl
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,11 +36,12 @@ def attach_new(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
     Raises:
         UsageError: `lora_targets` names what is no layer of the model, or none that can have an adapter.
     """
-    _chosen(model, config.lora_targets)
-    targets = ALL_LINEAR if config.lora_targets == (ALL_LINEAR,) else sorted(config.lora_targets)
+    targets = _targets(config)
+    _chosen(model, targets)
     adapted = _attach(model, LoraConfig(
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
-        use_rslora=config.lora_rslora, target_modules=targets, task_type="CAUSAL_LM"))
+        use_rslora=config.lora_rslora, task_type="CAUSAL_LM",
+        target_modules=ALL_LINEAR if targets == [ALL_LINEAR] else targets))
     generator = torch.Generator().manual_seed(config.seed)
     with torch.no_grad():
         for name, parameter in sorted(adapted.named_parameters()):
@@ -65,17 +66,23 @@ def check_asked(model: PeftModel, config: TrainConfig, place: str) -> None:
         if asked not in (value, getattr(TrainConfig, name)):
             raise UsageError(f"{place}: has an adapter with {name} {value}, and {asked} is asked for; leave the "
                              "setting out, or train a new adapter on the model, or on what export makes of this one")
-    if config.lora_targets != TrainConfig.lora_targets:
+    targets = _targets(config)
+    if targets != [ALL_LINEAR]:
         network = cast(PreTrainedModel, model.get_base_model())
-        if _chosen(network, config.lora_targets) != {n for n, m in network.named_modules() if isinstance(m, LoraLayer)}:
-            raise UsageError(f"{place}: has an adapter on other layers than lora_targets "
-                             f"{','.join(config.lora_targets)}; leave the setting out, or train a new adapter")
+        if _chosen(network, targets) != {n for n, m in network.named_modules() if isinstance(m, LoraLayer)}:
+            raise UsageError(f"{place}: has an adapter on other layers than lora_targets {','.join(targets)}; leave "
+                             "the setting out, or train a new adapter")
 
 
-def _chosen(model: PreTrainedModel, targets: Sequence[str]) -> set[str]:
+def _targets(config: TrainConfig) -> list[str]:
+    """`lora_targets` one by one, sorted; several may stand in one string, between commas."""
+    return sorted({target.strip() for targets in config.lora_targets for target in targets.split(",")})
+
+
+def _chosen(model: PreTrainedModel, targets: list[str]) -> set[str]:
     """Names of the layers that get an adapter: all linear ones but the head, or those whose names end in a target."""
     linear, head = _linear_layers(model), model.get_output_embeddings()
-    if tuple(targets) == (ALL_LINEAR,):
+    if targets == [ALL_LINEAR]:
         return {name for name, module in linear.items() if module is not head}
     chosen: set[str] = set()
     for target in targets:
