@@ -100,8 +100,19 @@ def read_peak(device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device)
     if device.type != "cpu":
         return None
-    status = Path("/proc/self/status")
-    if status.exists():
-        kibibytes = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return 1024 * kibibytes[0] if kibibytes else None
+    if Path("/proc/self/status").exists():
+        return _counted("/proc/self/status", "VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free now, on a GPU or, on Linux, for processes on the CPU. None where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return _counted("/proc/meminfo", "MemAvailable") if device.type == "cpu" else None
+
+
+def _counted(path: str, name: str) -> int | None:
+    """The bytes that a line `NAME: KIBIBYTES kB` tells, if the system has that file and line."""
+    lines = Path(path).read_text().splitlines() if Path(path).exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)

@@ -1,0 +1,113 @@
+"""A policy without its numbers: every shape and type of it, and nothing loaded.
+
+What a dry run knows of a model: that it and the settings fit, what would be trained, how updates would run.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch.nn import Parameter
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from sparkcli.config import ModelConfig
+from sparkcli.errors import UsageError
+from sparkcli.models.fingerprint import check_policy, is_adapter, model_fingerprint, policy_fingerprint, weight_files
+from sparkcli.models.locate import model_folder
+from sparkcli.models.network import find_device, load_tokenizer, sees
+from sparkcli.models.policy import Policy
+from sparkcli.models.prefix import new_cache
+from sparkcli.training.batches import Way
+
+
+def outline(config: ModelConfig) -> Policy:
+    """A policy as `models.policy.load` gives it, checked alike, with weights on the meta device.
+
+    Raises:
+        UsageError: unknown model, device or policy; a broken file; a policy of another model.
+    """
+    folder = model_folder(config.name)
+    base = model_fingerprint(folder)
+    directory = Path(config.policy) if config.policy else None
+    if directory:
+        check_policy(directory, base)
+    full = directory is not None and not is_adapter(directory)
+    device = find_device(config.device)
+    network = empty_network(directory if directory and full else folder, config, device)
+    policy = Policy(network, load_tokenizer(folder, config), None, device, config, folder, base, weights=base,
+                    fingerprint=base, directory=directory)
+    if directory:
+        policy.fingerprint = policy_fingerprint(directory)
+        if full:
+            policy.weights = policy.fingerprint
+        else:
+            policy.model = _adapted(network, directory)
+    return policy
+
+
+def empty_network(folder: Path, config: ModelConfig, device: torch.device) -> PreTrainedModel:
+    """The network in a folder, in the type that it would have on `device`, on the meta device.
+
+    Raises:
+        UsageError: no safetensors weights, or an architecture that is not known.
+    """
+    weight_files(folder)
+    try:
+        architecture = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+        factory: Any = (transformers.AutoModelForImageTextToText if sees(architecture)
+                        else transformers.AutoModelForCausalLM)
+        with torch.device("meta"):
+            network: PreTrainedModel = factory.from_config(
+                architecture, dtype=_dtype(config, architecture, device), trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UsageError(f"{folder}: transformers cannot load it: {' '.join(str(error).split())[:300]}") from error
+    vars(network)["is_quantized"] = config.load_in_4bit
+    return network.eval()
+
+
+def embody(model: torch.nn.Module, device: torch.device) -> None:
+    """Puts fresh tensors in the place of all weights and buffers; inside FakeTensorMode, ones without numbers.
+
+    Tied weights stay tied.
+    """
+    made: dict[int, Any] = {}
+    kept = [*model.parameters(), *model.buffers()]  # while they live, an address is one tensor's alone
+    for module in model.modules():
+        for store in (module._parameters, module._buffers):
+            for name, tensor in store.items():
+                if tensor is not None and id(tensor) not in made:
+                    fresh = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+                    made[id(tensor)] = (Parameter(fresh, requires_grad=tensor.requires_grad)
+                                        if isinstance(tensor, Parameter) else fresh)
+                if tensor is not None:
+                    store[name] = made[id(tensor)]
+    del kept
+
+
+def way_of(network: PreTrainedModel, checkpointing: bool) -> Way:
+    """How updates would run: as `forward.choose` finds it, but for its comparison of numbers."""
+    try:
+        new_cache(network)
+    except UsageError:
+        return "unshared"
+    config = network.config.get_text_config()
+    if network._supports_attention_backend and not getattr(config, "attn_logit_softcapping", None):
+        return "packed"
+    return "unshared" if checkpointing else "shared"
+
+
+def _adapted(network: PreTrainedModel, directory: Path) -> Any:
+    from sparkcli.models.adapters import attach_saved
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*copying from a non-meta parameter", UserWarning)
+        return attach_saved(network, directory)
+
+
+def _dtype(config: ModelConfig, architecture: PreTrainedConfig, device: torch.device) -> torch.dtype:
+    if config.dtype != "auto":
+        return getattr(torch, config.dtype)
+    stored = architecture.dtype
+    return stored if device.type != "cpu" and isinstance(stored, torch.dtype) else torch.float32
