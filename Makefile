@@ -1,5 +1,6 @@
 # make demo    set up, then train the built-in model and show what it learnt
 # make test    set up, then lint, types and tests
+# make test-qlora   the tests of 4-bit weights, with bitsandbytes beside the environment: peft imports it wherever it is
 # make check   lint and types only
 # make bench   every benchmark script; figures as JSON under build/bench
 
@@ -8,7 +9,7 @@ BENCHMARKS := $(filter-out tests/benchmarks/common.py,$(wildcard tests/benchmark
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-qlora check bench clean
 
 demo: .venv/.ready
 	rm -rf runs/demo
@@ -16,6 +17,13 @@ demo: .venv/.ready
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-qlora: build/qlora
+	PYTHONPATH=build/qlora $(BIN)/python -m pytest -q tests/models/test_adapters.py tests/training/test_precision.py
+
+build/qlora: .venv/.ready-test
+	$(BIN)/python -m pip install -q --no-deps --target $@ 'bitsandbytes>=0.50'
+	touch $@
 
 check: .venv/.ready-test
 	$(BIN)/ruff check $(PYTHON_FILES)

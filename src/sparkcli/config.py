@@ -116,11 +116,15 @@ class TrainConfig:
     """One phase of policy updates on scored rollouts."""
 
     section: ClassVar[str] = "train"
+    headings: ClassVar[Mapping[str, str]] = types.MappingProxyType({
+        "method": "What is trained", "lr": "Optimiser", "loss": "Objective", "correction": "Sampler's mismatch",
+        "tokens_per_batch": "Memory and order"})
+    """Of the help, each from the field on that it stands at."""
 
     method: Literal["lora", "full"] = option("lora", "train an adapter, or every weight")
     lora_rank: int = option(16, "rank of a new adapter", low=1)
     lora_alpha: int = option(32, "scale of a new adapter is alpha / rank, or alpha / √rank with rslora")
-    lora_targets: tuple[str, ...] = option(("all-linear",), "layers that get an adapter, by the end of their names")
+    lora_targets: tuple[str, ...] = option(("all-linear",), "layers that get an adapter, by name, e.g. q_proj,v_proj")
     lora_dropout: float = option(0.0, "dropout before a new adapter, while training", low=0.0, high=0.99)
     lora_rslora: bool = option(False, "rank-stabilised scale of a new adapter")
     lr: float = option(1e-5, "peak learning rate of AdamW", low=0.0)
@@ -130,11 +134,11 @@ class TrainConfig:
     beta1: float = option(0.9, "AdamW", low=0.0, high=1.0)
     beta2: float = option(0.95, "AdamW", low=0.0, high=1.0)
     weight_decay: float = option(0.0, "AdamW, decoupled", low=0.0)
-    max_grad_norm: float = option(1.0, "gradients are clipped to this norm", low=0.0)
+    max_grad_norm: float = option(1.0, "gradients are clipped to this norm; 0: not", low=0.0)
     updates: int = option(8, "optimiser updates per epoch; the samples are dealt out evenly", low=1)
     epochs: int = option(1, "passes over the samples per call", low=1)
     loss: Literal["spark", "grpo", "dr-grpo", "rloo", "reinforce++", "dapo", "bnpo", "gspo", "cispo"] = option(
-        "spark", "objective: an advantage, a surrogate, a mean and a clip; `train-step --help` lists them")
+        "spark", "objective: an advantage, a surrogate, a mean and a clip")
     advantage: Literal["group", "mean", "leave-one-out", "batch"] | None = option(
         None, "reward less the group's mean, by its deviation or not; less the others' mean; or normed over the call")
     average: Literal["token", "group", "completion", "constant"] | None = option(

@@ -19,6 +19,7 @@ from sparkcli.config import (
     VerifyConfig,
     flag_names,
 )
+from sparkcli.method.objectives import OBJECTIVES
 from sparkcli.verifiers.registry import COMBINATIONS, NAMES
 
 SETTINGS = {
@@ -91,3 +92,9 @@ def test_no_arguments_is_help(cli: Cli):
 def test_verify_names_every_verifier(cli: Cli):
     words = cli("verify", "--help").out.replace(",", " ").replace(";", " ").split()
     assert {*NAMES, *COMBINATIONS} <= set(words)
+
+
+def test_train_step_tells_what_each_loss_is(cli: Cli):
+    lines = [line.split(maxsplit=1) for line in page(cli, "train-step").splitlines() if line.startswith("      ")]
+    told = {words[0]: words[1] for words in lines if len(words) == 2}
+    assert {name: told.get(name) for name in OBJECTIVES} == {name: loss.about for name, loss in OBJECTIVES.items()}

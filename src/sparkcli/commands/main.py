@@ -20,7 +20,7 @@ COMMANDS = {
     "rollout": "Samples completions for prompts, one line a sample.",
     "verify": "Checks completions against gold answers.",
     "recycle": "Makes judge and reflection prompts from verified rollouts.",
-    "train-step": "Updates a policy with GRPO: a new policy directory.",
+    "train-step": "Updates a policy on scored rollouts: a new policy directory.",
     "judge": "Uses the model as generative reward model.",
     "reflect": "Lets the model judge its own answers and correct itself.",
     "bench": "Measures a policy on benchmarks.",

@@ -8,11 +8,13 @@ make of it, which every command has; every other parameter is typer's own busine
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from sparkcli.commands.boundary import guarded
 from sparkcli.commands.console import Console
@@ -66,15 +68,43 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+class Grouped(TyperCommand):
+    """A command whose help has its options under headings: its own first, then those of each config."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Called where help is printed."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            line = parameter.get_help_record(ctx)
+            own = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            if line is not None:
+                sections.setdefault(HEADINGS.get(parameter.name or "", own), []).append(line)
+        for heading, lines in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(lines)
+
+
 def add(app: typer.Typer, name: str, summary: str, function: Callable[..., None]) -> None:
-    """Registers a command: its help is the summary, then the docstring, whose examples keep their line."""
+    """Registers a command: its help is the summary, then the docstring, whose examples and tables keep their lines."""
     details = inspect.cleandoc(function.__doc__ or "")
-    details = details.replace("\nsparkcli ", "\n\b\n    sparkcli ")  # \b: not rewrapped
-    app.command(name, help=f"{summary}\n\n{details}", short_help=summary)(function)
+    details = re.sub(r"\n\n(?=sparkcli )", "\n\n\b\n    ", details)  # \b: not rewrapped
+    details = re.sub(r"\n\n(?=    \S)", "\n\n\b\n", details)
+    app.command(name, cls=Grouped, help=f"{summary}\n\n{details}", short_help=summary)(function)
 
 
 def _parameter(cls: Any, name: str) -> str:
     return f"{cls.section}_{name}"
+
+
+def _headings() -> dict[str, str]:
+    """The heading of each config's options, by parameter; a config's `headings` begin at the fields they name."""
+    found = {}
+    for cls in SECTIONS.values():
+        heading = cls.section.capitalize()  # type: ignore[attr-defined]
+        for f in fields(cls):
+            heading = getattr(cls, "headings", {}).get(f.name, heading)
+            found[_parameter(cls, f.name)] = heading
+    return found
 
 
 def _option(cls: Any, f: Any) -> inspect.Parameter:
@@ -93,9 +123,14 @@ def _help(f: Any) -> str:
     """The help text with the default, unless that says nothing."""
     if f.default is None or f.default == ():
         return str(f.metadata["help"])
-    shown = ("on" if f.default else "off") if isinstance(f.default, bool) else f"{f.default}"
+    if isinstance(f.default, bool):
+        return f"{f.metadata['help']}  [{'on' if f.default else 'off'}]"
+    shown = ",".join(f.default) if isinstance(f.default, tuple) else f.default
     return f"{f.metadata['help']}  [{shown}]"
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+HEADINGS = _headings()

@@ -34,6 +34,19 @@ def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_proce
     as --policy to go on from it.
 
     sparkcli train-step scored.jsonl -m $M --policy policy/1 -o policy/2
+
+    What --loss names is set below by --advantage, --average, --clip, --clip-high and --constant-groups, where these
+    are not given themselves:
+
+        spark        group norm, mean over tokens, equal groups left out
+        grpo         group norm, mean over each completion, then over these
+        dr-grpo      no deviation, and the token limit in place of the length
+        rloo         reward less the others' mean, one ratio per completion
+        reinforce++  normed over all rewards of the call, mean over tokens
+        dapo         spark, clipped at 0.8 and 1.28
+        bnpo         group norm, mean over a group's tokens, then over groups
+        gspo         grpo with a mean ratio per completion, clipped tightly
+        cispo        spark, but log-probs weighted by a ratio cut at 5
     """
     from sparkcli.models.fingerprint import STATE_FILE
     from sparkcli.models.folders import check_replaceable

@@ -39,37 +39,37 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = types.MappingProxyType({
     # SPARK (arXiv 2509.22624) and its published settings, but for the mean, which is taken over the whole update.
-    "spark": Objective(about="group-normed advantage, mean over tokens, equal groups left out",
+    "spark": Objective(about="group norm, mean over tokens, equal groups left out",
                        constant_groups="drop"),
     # DeepSeekMath (arXiv 2402.03300) eq. 3: the mean of each completion, then of the completions.
-    "grpo": Objective(about="group-normed advantage, mean over each completion, then over completions",
+    "grpo": Objective(about="group norm, mean over each completion, then over these",
                       average="completion"),
     # Understanding R1-Zero-like Training (arXiv 2503.20783) section 3.2: neither deviation nor length divides. The
     # sum is divided by the token limit, which is a constant, as in the authors' code.
-    "dr-grpo": Objective(about="grpo less its two biases: no deviation, and the token limit in place of the length",
+    "dr-grpo": Objective(about="no deviation, and the token limit in place of the length",
                          advantage="mean", average="constant"),
     # Back to Basics (arXiv 2402.14740): the whole completion is one action. The paper samples anew for each
     # update; for several, its ratio is clipped as TRL's RLOOTrainer does. Its KL is in the reward
     # (--kl-in reward --kl-estimator k1).
-    "rloo": Objective(about="reward less the mean of the others', and one ratio for the whole completion",
+    "rloo": Objective(about="reward less the others' mean, one ratio per completion",
                       advantage="leave-one-out", surrogate="clip-product", average="completion"),
     # REINFORCE++ (arXiv 2501.03262): PPO without a critic, normed over the global batch. The paper takes the KL of
     # the tokens still to come off each token's reward; here it is the completion's
     # (--kl-in reward --kl-estimator k1).
-    "reinforce++": Objective(about="advantage normed over all rewards of the call, mean over tokens",
+    "reinforce++": Objective(about="normed over all rewards of the call, mean over tokens",
                              advantage="batch"),
     # DAPO (arXiv 2503.14476) eq. 8 to 12: clip-higher, token mean, groups of equal rewards filtered out. Its length
     # penalty is a term of the reward (method/shaping.py), and a filtered group is not replaced here.
-    "dapo": Objective(about="spark with a wider clip upwards, 0.2 and 0.28", clip_high=0.28, constant_groups="drop"),
+    "dapo": Objective(about="spark, clipped at 0.8 and 1.28", clip_high=0.28, constant_groups="drop"),
     # The loss that TRL names so, with one group as the local batch; not the Beta normalisation of arXiv 2506.02864.
-    "bnpo": Objective(about="group-normed advantage, mean over each group's tokens, then over groups",
+    "bnpo": Objective(about="group norm, mean over a group's tokens, then over groups",
                       average="group"),
     # Group Sequence Policy Optimization (arXiv 2507.18071) eq. 5 and 7, clip of section 5.1.
-    "gspo": Objective(about="one ratio per completion, the geometric mean of its tokens', clipped within 0.0004",
+    "gspo": Objective(about="grpo with a mean ratio per completion, clipped tightly",
                       surrogate="clip-sequence", average="completion", clip=3e-4, clip_high=4e-4),
     # MiniMax-M1 (arXiv 2506.13585) eq. 4 and 5, no bound below. The paper leaves the upper one open: 5 is from the
     # ScaleRL study (arXiv 2510.13786). Filtered as in DAPO, from which the paper takes it.
-    "cispo": Objective(about="log-probs weighted by the ratio, cut at 5; no token loses its gradient",
+    "cispo": Objective(about="spark, but log-probs weighted by a ratio cut at 5",
                        surrogate="cispo", clip=1.0, clip_high=4.0, constant_groups="drop"),
 })
 
