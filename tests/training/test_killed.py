@@ -25,7 +25,6 @@ from sparkcli.records import Scored, dumps
 from sparkcli.training.step import Trainer
 
 pytestmark = pytest.mark.slow
-INSTANTS = 20
 LEFTOVER = re.compile(r"\.out\.(tmp|old)-[0-9a-f]{8}/.*")
 STEP = ("train-step", "scored.jsonl", "-q", "--lr", "1e-4", "--allow-stale", "-o", "out")
 SCENARIOS = {
@@ -34,6 +33,7 @@ SCENARIOS = {
     "over an older policy, from a parent": ("--method", "full", "--policy", "parent"),
     "in place, over its own parent": ("--method", "full", "--policy", "out"),
 }
+DEATHS = dict(zip(SCENARIOS, (6, 20, 20, 12), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,15 @@ def test_killed_at_any_instant_a_policy_is_the_old_one_or_the_new_one(
     if "over" in scenario or "in place" in scenario:
         shutil.copytree(parents / ("older" if "over" in scenario else "parent"), before / "out")
     untouched = {name: digest for name, digest in digests(before).items() if not name.startswith("out/")}
-    arguments = ["-m", "tests.training.killed", str(tmp_path), str(seed), str(INSTANTS), *STEP, *SCENARIOS[scenario]]
+    arguments = ["-m", "tests.training.killed", str(tmp_path), str(seed), str(DEATHS[scenario]), *STEP,
+                 *SCENARIOS[scenario]]
     lines = spawn(arguments, repository, stdout=subprocess.PIPE).communicate()[0].splitlines()
     told = [json.loads(line) for line in lines]
     whole, *children = told
     old, new = below(digests(before), "out"), below(whole["files"], "out")
     assert whole["code"] == 0 and new and new != old
     assert whole["files"] == {**untouched, **{f"out/{name}": digest for name, digest in new.items()}}
-    assert sum(child["code"] == -signal.SIGKILL for child in children) == INSTANTS
+    assert sum(child["code"] == -signal.SIGKILL for child in children) == DEATHS[scenario]
     found = old
     for child in children:
         again = child["death"] is None and found == new and "in place" in scenario  # its parent is the new one already
