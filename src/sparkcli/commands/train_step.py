@@ -1,6 +1,5 @@
 """`train-step`: scored rollouts in, a new policy directory out. Reads all of its input first."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +57,7 @@ def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_proce
     if probe:
         report(scored, model, config, console)
     elif dry_run:
-        print(orjson.dumps(plan(list(inline(read(scored, Scored))), model, config)).decode())
+        show_plan(scored, model, config)
     elif launched() == 1 < num_processes:
         check_readable(scored)
         launch(num_processes, stdin=scored == "-")
@@ -85,6 +84,14 @@ def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard
         console.warn(f"no group has both better and worse samples: no update, {out} equals its parent")
 
 
+def show_plan(scored: str, model: ModelConfig, config: TrainConfig) -> None:
+    """Prints what `train` would do; checks all that it checks."""
+    records = list(inline(read(scored, Scored)))
+    from sparkcli.training.plan import plan
+
+    print(orjson.dumps(plan(records, model, config)).decode())
+
+
 def report(rollouts: str, model: ModelConfig, config: TrainConfig, console: Console) -> None:
     """Prints the mismatch of rollouts, scored or not: right and wrong answers count alike."""
     unknown = Verdict(status="error", verifier="none")
@@ -98,22 +105,3 @@ def report(rollouts: str, model: ModelConfig, config: TrainConfig, console: Cons
     print(orjson.dumps(mismatch).decode(), flush=True)
     for hint in hints(mismatch):
         console.say(hint)
-
-
-def plan(records: list[Scored], model: ModelConfig, config: TrainConfig) -> dict[str, object]:
-    """What a phase on these records would train on. Checks model and policy, and loads neither."""
-    from sparkcli.method.objectives import objective
-    from sparkcli.models.fingerprint import check_policy, model_fingerprint, policy_fingerprint
-    from sparkcli.models.locate import model_folder
-    from sparkcli.training.samples import read_phase
-    from sparkcli.training.targets import trained
-
-    policy = model_fingerprint(model_folder(model.name))
-    if model.policy:
-        check_policy(Path(model.policy), policy)
-        policy = policy_fingerprint(Path(model.policy))
-    phase = read_phase(records, sys.maxsize, policy, allow_stale=config.allow_stale)
-    parts = trained(phase.groups, objective(config), config)
-    tokens = sum(len(part[0].prompt_T) + sum(len(sample.completion_T) for sample in part) for part in parts)
-    return {"groups_trained_on": len(parts), "samples": sum(map(len, parts)),
-            "updates": min(config.updates, len(parts)), "tokens": tokens, **phase.facts}
