@@ -1,8 +1,9 @@
 """`train-step`: scored rollouts in, a new policy directory out. Reads all of its input first."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -81,7 +82,16 @@ def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard
     if processes.rank == 0:
         print(orjson.dumps(metrics).decode(), flush=True)
     if metrics["updates"] == 0:
-        console.warn(f"no group has both better and worse samples: no update, {out} equals its parent")
+        console.warn(f"{why_idle(metrics)}: no update, {out} equals its parent")
+
+
+def why_idle(metrics: Mapping[str, Any]) -> str:
+    """Why a phase had nothing to train on."""
+    if metrics["null_rewards"] == metrics["rollouts"]:
+        return "no rollout has a reward"
+    if metrics["groups"]["mixed"]:
+        return "no group has better and worse samples that may be trained on"
+    return "no group has both better and worse samples"
 
 
 def show_plan(scored: str, model: ModelConfig, config: TrainConfig) -> None:
