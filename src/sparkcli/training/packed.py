@@ -12,6 +12,7 @@ Limits: full attention without soft-capping, text positions. `packs` tells, by c
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,8 @@ class Layout:
     keys_BS: Tensor
     """Places in the row of what each completion may see: its prompt (S, padded on the left), then itself (T)."""
     mask: Tensor
-    """Whether a completion's token sees a key: `[T, S + T]` where all prompts are as long, else `[B, 1, T, S + T]`."""
+    """0 where a completion's token sees a key, −∞ elsewhere: `[T, S + T]` where all prompts are as long, else
+    `[B, 1, T, S + T]`. Not boolean, which each layer would turn into numbers of its own and keep."""
 
 
 def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
@@ -56,7 +58,7 @@ def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
     network = network_of(model)
     lengths_by_group = [[len(row) for row in group] for group in completions_by_group]
     prompt_lengths_P = [len(prompt) for prompt in prompts_P]
-    layout = lay_out(prompt_lengths_P, lengths_by_group, network.device)
+    layout = lay_out(prompt_lengths_P, lengths_by_group, network.device, network.dtype)
     rows = [*prompts_P, *(row for group in completions_by_group for row in group)]
     starts = [0] * len(prompts_P) + [n for n, group in zip(prompt_lengths_P, lengths_by_group, strict=True)
                                      for _ in group]
@@ -70,7 +72,7 @@ def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
 
 
 def lay_out(prompt_lengths_P: Sequence[int], lengths_by_group: Sequence[Sequence[int]],
-            device: torch.device) -> Layout:
+            device: torch.device, dtype: torch.dtype) -> Layout:
     """The layout of a row: prompts one after another, then the groups' completions, given their lengths."""
     lengths_B = [length for group in lengths_by_group for length in group]
     prompt_of_B = [p for p, group in enumerate(lengths_by_group) for _ in group]
@@ -80,17 +82,17 @@ def lay_out(prompt_lengths_P: Sequence[int], lengths_by_group: Sequence[Sequence
     seen_PS = [padded(*span, longest_S, left=True) for span in zip(starts_P, prompt_lengths_P, strict=True)]
     own_BT = [padded(*span, longest_T) for span in zip(starts_B, lengths_B, strict=False)]
     prompts_PS = [padded(*span, longest_S) for span in zip(starts_P, prompt_lengths_P, strict=True)]
-    mask = torch.ones(longest_T, longest_S + longest_T, dtype=torch.bool).tril(longest_S)
+    sees = torch.ones(longest_T, longest_S + longest_T, dtype=torch.bool).tril(longest_S)
     if min(prompt_lengths_P) < longest_S:
         missing_B = torch.tensor([longest_S - prompt_lengths_P[p] for p in prompt_of_B])
-        mask = mask & (torch.arange(longest_S + longest_T) >= missing_B[:, None, None, None])
+        sees = sees & (torch.arange(longest_S + longest_T) >= missing_B[:, None, None, None])
     one = len(prompt_lengths_P) == 1
     return Layout(
         prompts_PS=None if one else torch.tensor(prompts_PS, device=device),
         prompt_places=None if one else filled(prompt_lengths_P, device),
         queries_BT=torch.tensor(own_BT, device=device), query_places=filled(lengths_B, device),
         keys_BS=torch.tensor([seen_PS[p] + own for p, own in zip(prompt_of_B, own_BT, strict=True)], device=device),
-        mask=mask.to(device))
+        mask=torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, -math.inf).to(device))
 
 
 def padded(start: int, length: int, longest: int, left: bool = False) -> list[int]:
@@ -118,7 +120,7 @@ def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mas
     prompts = sdpa(*(rectangle(x[:tokens_of_prompts], layout.prompts_PS) for x in (query, key, value)),
                    mask=None, scaling=scaling)
     completions = sdpa(rectangle(query, layout.queries_BT), rectangle(key, layout.keys_BS),
-                       rectangle(value, layout.keys_BS), mask=layout.mask, scaling=scaling)
+                       rectangle(value, layout.keys_BS), mask=layout.mask.to(query.dtype), scaling=scaling)
     return torch.cat([row(prompts, layout.prompt_places), row(completions, layout.query_places)])[None], None
 
 
