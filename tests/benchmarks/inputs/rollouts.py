@@ -1,7 +1,8 @@
 """Made-up rollouts of a made-up model: a Qwen2 with random weights in a folder, and groups of given lengths.
 
-Token ids and rewards are drawn at random, each group with right and wrong answers. The log-probabilities are the
-model's own, from a plain forward pass over each sequence, so that the first update's ratios are 1.
+Token ids are drawn at random; each group has right and wrong answers, the longer ones being right, so that the loss is
+well away from 0. The log-probabilities are the model's own, from a plain forward pass over each sequence, so that the
+first update's ratios are 1.
 """
 
 import random
@@ -87,8 +88,8 @@ def draw(lengths: Lengths, groups: int, vocabulary: int) -> list[Group]:
     def group() -> Group:
         prompt = ids(lengths.prompt)
         completions = [ids(chance.randint(lengths.shortest, lengths.longest)) for _ in range(SAMPLES)]
-        rewards = [1.0, 0.0, *(float(chance.random() < 0.5) for _ in range(SAMPLES - 2))]
-        return Group(prompt, completions, [], rewards)
+        right = sorted(completions, key=len)[-chance.randint(1, SAMPLES - 1):]
+        return Group(prompt, completions, [], [float(completion in right) for completion in completions])
 
     return [group() for _ in range(groups)]
 

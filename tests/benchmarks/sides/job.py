@@ -21,6 +21,8 @@ class Job:
     kl: float = 0.001
     rank: int = 16
     rate: float = 1e-4
+    tile: int | None = None
+    """Columns of the vocabulary that TRL's head takes at a time; None: as many as TRL does."""
     steps: int = 1
     trace: bool = False
     change: Path | None = None

@@ -38,7 +38,8 @@ class Meter:
         reset_resident_peak()
         self.resident = resident("VmRSS")
         if self.trace:
-            self.profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True)
+            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_cuda else [])]
+            self.profiler = profile(activities=kinds, profile_memory=True, acc_events=True)
             self.profiler.start()
         self.started, self.started_cpu = time.perf_counter(), time.process_time()
 

@@ -9,7 +9,7 @@ from sides.meter import Meter
 from torch import Tensor
 
 from sparkcli.config import ModelConfig, TrainConfig
-from sparkcli.models.policy import Policy, load, reference
+from sparkcli.models.policy import load, reference
 from sparkcli.records import Sampling, Scored, Verdict
 from sparkcli.training.step import Trainer
 
@@ -19,7 +19,7 @@ def run(job: Job) -> dict[str, Any]:
     groups = read_rollouts(job.rollouts)
     trainer = new_trainer(job, groups)
     scored = records(groups, trainer.policy.fingerprint)
-    before = trained(trainer.policy) if job.change else {}
+    before = trained(trainer) if job.change else {}
     if job.method == "full":
         with reference(trainer.policy):
             pass  # loaded at the first use, which shall not fall into the step
@@ -31,7 +31,7 @@ def run(job: Job) -> dict[str, Any]:
         reports.append({"loss": metrics["loss"], "grad_norm": metrics["grad_norm"],
                         "micro_batches": metrics["micro_batches"], "parts": metrics["seconds"]})
         if job.change and number == 0:
-            save_file({name: tensor - before[name] for name, tensor in trained(trainer.policy).items()}, job.change)
+            save_file({name: tensor - before[name] for name, tensor in trained(trainer).items()}, job.change)
     return {"steps": [{**measured, **report} for measured, report in zip(meter.steps, reports, strict=True)],
             "operators": operators(meter) if job.trace else "", "device": meter.name}
 
@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
 def draw_adapter(job: Job) -> None:
     """Writes the adapter that `run` starts from."""
     trainer = new_trainer(job, read_rollouts(job.rollouts))
-    save_file(trained(trainer.policy), job.adapter)
+    save_file(trained(trainer), job.adapter)
 
 
 def new_trainer(job: Job, groups: list[Group]) -> Trainer:
@@ -52,10 +52,11 @@ def new_trainer(job: Job, groups: list[Group]) -> Trainer:
     return Trainer(policy, config)
 
 
-def trained(policy: Policy) -> dict[str, Tensor]:
-    """Copies of the weights that are trained, in float32 on the CPU."""
-    return {name: parameter.detach().float().cpu().clone() for name, parameter in policy.model.named_parameters()
-            if parameter.requires_grad}
+def trained(trainer: Trainer) -> dict[str, Tensor]:
+    """Copies of the weights that are trained, in float32 on the CPU; of 16-bit ones their float32 masters."""
+    state = trainer.optimizer.tensors()
+    return {name: state.get(f"{name}.master", parameter).detach().float().cpu().clone()
+            for name, parameter in trainer.parameters.items()}
 
 
 def records(groups: list[Group], policy: str) -> list[Scored]:
@@ -71,6 +72,6 @@ def records(groups: list[Group], policy: str) -> list[Scored]:
 
 def operators(meter: Meter) -> str:
     """The operators that took longest, as a table."""
-    table: str = meter.profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=15,
-                                                     max_name_column_width=48)
+    clock = "self_device_time_total" if meter.on_cuda else "self_cpu_time_total"
+    table: str = meter.profiler.key_averages().table(sort_by=clock, row_limit=15, max_name_column_width=48)
     return table

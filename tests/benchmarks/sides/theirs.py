@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import trl.trainer.utils
 from datasets import Dataset
 from inputs.rollouts import Group, read_rollouts
 from peft import LoraConfig
@@ -46,6 +47,8 @@ def run(job: Job) -> dict[str, Any]:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings("ignore")
+    if job.tile:
+        trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE = job.tile
     groups = read_rollouts(job.rollouts)
     meter = Meter(job.device, job.trace)
     with tempfile.TemporaryDirectory() as folder:
