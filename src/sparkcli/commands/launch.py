@@ -28,8 +28,10 @@ LIFELINE = "SPARKCLI_LIFELINE"
 INTERVAL_SECONDS = 0.05
 SETTLING_SECONDS = 0.3
 """Left to the others when one failed: who was killed, or lost its peer, shows only then."""
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 1.0
 """Left to processes that are asked to end before they are killed."""
+EXIT_SECONDS = 10.0
+"""Waited at most for the exit code of a process that has told its error."""
 
 
 def launched() -> int:
@@ -130,8 +132,8 @@ def _ending() -> Iterator[list["subprocess.Popen[bytes]"]]:
 
 def _wait(processes: Sequence["subprocess.Popen[bytes]"], folder: Path) -> None:
     """Until all are done, or a moment after the first has failed."""
-    while any(process.poll() is None for process in processes):
-        if any(process.returncode for process in processes) or _told(folder):
+    while None in (codes := [process.poll() for process in processes]):
+        if any(codes) or _told(folder):
             time.sleep(SETTLING_SECONDS)
             return
         time.sleep(INTERVAL_SECONDS)
@@ -155,5 +157,5 @@ def _failure(processes: Sequence["subprocess.Popen[bytes]"], folder: Path) -> Sp
         return SparkError(f"process {rank} of {len(codes)} ended with exit code {codes[rank]} and said nothing")
     error = SparkError(first.read_text(encoding="utf-8"))
     with contextlib.suppress(subprocess.TimeoutExpired):
-        error.exit_code = processes[int(first.name)].wait(GRACE_SECONDS) or SparkError.exit_code
+        error.exit_code = processes[int(first.name)].wait(EXIT_SECONDS) or SparkError.exit_code
     return error
