@@ -10,9 +10,9 @@ children that live, to measure; then DEATHS children that die, in turn
 - just before one of its file operations from there on, drawn as well.
 
 Each child is a process of its own that runs the program's `main`; it is forked from this one, so that torch is imported
-once. One that gets to its end before it was to die does not count. Every sixth death is followed by a child that
-lives, in the folder as it is. Prints a JSON line a child: how it was to die, its exit code (negative: the signal), and
-the digest of every file in FOLDER/work.
+once. One that gets to its end before it was to die does not count. Every sixth death and the last are followed by a
+child that lives, in the folder as it is. Prints a JSON line a child: how it was to die, its exit code (negative: the
+signal), and the digest of every file in FOLDER/work.
 """
 
 import hashlib
@@ -144,7 +144,7 @@ def main() -> None:
         code, _, _ = run(arguments, work, death)
         tell(work, death, code)
         killed += code == -signal.SIGKILL
-        if code == -signal.SIGKILL and killed % 6 == 0:
+        if code == -signal.SIGKILL and (killed % 6 == 0 or killed == count):
             tell(work, None, run(arguments, work, None)[0])
         if killed == count:
             break
