@@ -1,6 +1,7 @@
 """Every recipe in `recipes/` is one that the program reads."""
 
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 
@@ -39,3 +40,18 @@ def test_published_recipes_make_two_passes_with_a_warm_up_of_three_percent(name:
     steps, prompts, train = recipe["loop"]["steps"], recipe["loop"]["prompts_per_step"], recipe["train"]
     assert steps * prompts == pytest.approx(2 * questions, abs=prompts)
     assert train["warmup_updates"] == pytest.approx(0.03 * steps * train["updates"], abs=1)
+
+
+@pytest.mark.parametrize(("name", "kind", "version"), [("ddp", "MULTI_GPU", None), ("fsdp2", "FSDP", 2)])
+def test_accelerate_reads_its_configurations(name: str, kind: str, version: int | None):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(FOLDER / f"accelerate-{name}.yaml"))
+    assert config.distributed_type == kind
+    assert config.num_processes % config.num_machines == 0
+    assert (config.fsdp_config or {}).get("fsdp_version") == version
+
+
+def test_the_recipe_of_many_processes_names_files_that_exist():
+    named = set(re.findall(r"accelerate-\w+\.yaml", (FOLDER / "multi-node.md").read_text(encoding="utf-8")))
+    assert named == {path.name for path in FOLDER.glob("*.yaml")}

@@ -39,6 +39,11 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ and "LOCAL_RANK" in os.environ else 1
 
 
+def is_first() -> bool:
+    """Whether this process speaks for all."""
+    return launched() == 1 or os.environ["RANK"] == "0"
+
+
 def take_part(count: int, path: str, console: Console) -> None:
     """What one of several processes does before it works; alone, nothing.
 
@@ -50,7 +55,7 @@ def take_part(count: int, path: str, console: Console) -> None:
         return
     if LIFELINE in os.environ:
         threading.Thread(target=_end_with, args=(int(os.environ[LIFELINE]),), daemon=True).start()
-    if os.environ["RANK"] != "0":
+    if not is_first():
         console.quiet, console.terminal = True, False
     if count not in (1, launched()):
         raise UsageError(f"--num-processes {count}: a launcher started {launched()} already; leave it out")

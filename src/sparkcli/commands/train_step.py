@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from sparkcli.commands.console import Console
-from sparkcli.commands.launch import check_readable, launch, launched, take_part
+from sparkcli.commands.launch import check_readable, is_first, launch, launched, take_part
 from sparkcli.commands.options import DryRun, ScoredRollouts, command
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.errors import UsageError
@@ -55,6 +55,8 @@ def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_proce
         raise UsageError("Missing option '-o' / '--out'; see sparkcli train-step --help")
     if out is not None:
         check_replaceable(Path(out), STATE_FILE)
+    if (probe or dry_run) and not is_first():
+        return
     if probe:
         report(scored, model, config, console)
     elif dry_run:

@@ -53,7 +53,7 @@ class Processes:
 
     @classmethod
     def join(cls, device: str = "auto", *, shard: bool = False) -> Self:
-        """Meets the other processes that a launcher started (`RANK`, `WORLD_SIZE` and so on); alone without any.
+        """Meets the other processes that a launcher started (`RANK`, `LOCAL_RANK`, `WORLD_SIZE`); alone without any.
 
         Args:
             device: as `ModelConfig.device`; `auto` and `cuda` are the GPU of this process's `LOCAL_RANK`.
@@ -63,7 +63,7 @@ class Processes:
             UsageError: accelerate is configured for what is not supported here; all processes on one GPU; nothing to
                 cut weights over.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) <= 1 or "RANK" not in os.environ:
+        if not {"RANK", "LOCAL_RANK"} <= os.environ.keys() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
             if shard:
                 raise UsageError("--shard cuts weights over several processes; give --num-processes")
             return cls()
