@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -114,7 +115,9 @@ class FrozenHead(torch.autograd.Function):
         hidden_CD = hidden_CD.detach().requires_grad_()
         with torch.enable_grad():
             logits_CV = logits_of(network, hidden_CD)
+        edge = get_gradient_edge(logits_CV)  # stands for the logits in backward, so that they can go
         logprobs_CV = over(logits_CV.detach(), temperature).log_softmax(-1)
+        del logits_CV
         chosen_C = logprobs_CV.gather(1, ids_C[:, None])[:, 0]
         probs_CV = logprobs_CV.exp()
         entropy_C = None if entropy == "none" else -torch.linalg.vecdot(probs_CV, logprobs_CV)
@@ -122,9 +125,9 @@ class FrozenHead(torch.autograd.Function):
         if entropy == "gradient":
             assert entropy_C is not None
             logprobs_CV.add_(entropy_C[:, None]).mul_(probs_CV)
-            negated += torch.autograd.grad(logits_CV, hidden_CD, logprobs_CV, retain_graph=True)
+            negated += torch.autograd.grad(edge, hidden_CD, logprobs_CV, retain_graph=True)
         probs_CV.scatter_add_(1, ids_C[:, None], probs_CV.new_full((len(ids_C), 1), -1))
-        negated += torch.autograd.grad(logits_CV, hidden_CD, probs_CV)
+        negated += torch.autograd.grad(edge, hidden_CD, probs_CV)
         ctx.save_for_backward(*(over(-gradient_CD, temperature).to(hidden_CD.dtype) for gradient_CD in negated[::-1]))
         if entropy == "value":
             ctx.mark_non_differentiable(entropy_C)
