@@ -62,3 +62,13 @@ def test_a_place_in_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(UsageError, match="locked is not yours to write in"):
         check_replaceable(tmp_path / "locked" / "a" / "p", "marker")
+
+
+def test_every_file_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with whole_directory(tmp_path / "p", "marker") as folder:
+            (folder / "marker").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "p" / "marker").stat().st_mode & 0o777 == 0o640

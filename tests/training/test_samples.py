@@ -47,6 +47,7 @@ def test_rewards_are_averaged_by_task(scored: Build) -> None:
     ({"prompt_token_ids": (-1, 3)}, "expected ids below the vocabulary's 100, found -1"),
     ({"logprobs": (-1.0, math.nan)}, "logprobs: expected finite numbers"),
     ({"logprobs": (-1.0, -math.inf)}, "logprobs: expected finite numbers"),
+    ({"logprobs": (-1.0, -9999.0)}, "logprobs: expected those of tokens that were drawn, found -9999"),
     ({"logprobs": (-1.0, 0.25)}, "logprobs: expected logarithms of probabilities, found 0.25"),
     ({"reward": math.nan}, "reward: expected finite numbers"),
 ])

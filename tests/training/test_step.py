@@ -143,6 +143,18 @@ def test_infinity_names_the_first_record_and_writes_nothing(fresh: Fresh, phase:
         trainer.step(records)
 
 
+def test_broken_weights_before_the_first_update_are_told_with_the_first_sample(fresh: Fresh, phase: Phases) -> None:
+    policy = fresh()
+    policy.network.get_output_embeddings().weight.data[3, 3] = math.nan
+    policy.changed = True
+    records = phase()
+    for config in (dataclasses.replace(CONFIG, correction="truncate", kl=0.0), dataclasses.replace(CONFIG, kl=0.0)):
+        with pytest.raises(SparkError, match=r"^prompt '0/0', sample 0: .* not finite .*; nothing was written"):
+            Trainer(policy, dataclasses.replace(config, updates=1)).step(records)
+    with pytest.raises(SparkError, match=r"^prompt '0/0', sample 0: its log-probs are not finite"):
+        Trainer(policy, CONFIG).probe(records)
+
+
 def test_broken_weights_are_named(fresh: Fresh, phase: Phases) -> None:
     trainer = Trainer(fresh(), dataclasses.replace(CONFIG, lr=math.inf, updates=1))
     with pytest.raises(SparkError, match=r"\w+: not finite after update 1"):

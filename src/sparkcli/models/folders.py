@@ -40,6 +40,8 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         for path in [*sorted(temporary.rglob("*")), temporary]:
+            if path.is_file():  # some libraries make files for their owner alone
+                path.chmod(0o666 & ~_umask())
             sync(path)
         _replace(temporary, directory, directory.parent / f".{directory.name}.old-{tag}")
     except (OSError, SafetensorError) as error:
@@ -47,6 +49,12 @@ def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
         raise SparkError(f"{directory}: cannot be written ({reason}); nothing was changed") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _replace(temporary: Path, directory: Path, aside: Path) -> None:

@@ -23,7 +23,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sparkcli.errors import SparkError
 from sparkcli.training.samples import Sample
 
 QUANTILES = {"min": 0.0, "p0.1": 0.001, "p1": 0.01, "median": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
@@ -65,23 +64,17 @@ def probe(samples: Sequence[Sample], parents: Sequence[Tensor], *, clip: float, 
 
     Args:
         samples: those without a token are left out.
-        parents: for each sample its tokens' log-probs `[T]` under the policy that would be updated, on the CPU.
+        parents: for each sample its tokens' log-probs `[T]` under the policy that would be updated, on the CPU, finite.
         clip: a ratio below 1 − clip, or above 1 + clip_high, is outside.
         cap: a token's or a sequence's ratio above it is what a correction would cut.
 
     Returns:
         What `figures` says of all samples; the same under `by_policy` (`fresh`, `stale`) and `by_task`; and the `worst`
         samples by their largest |log ratio|. No figures where there is no token.
-
-    Raises:
-        SparkError: a log-prob is not finite under the parent; the sample is named.
     """
     pairs = [pair for pair in zip(samples, parents, strict=True) if pair[0].logprobs_T]
     samples = [sample for sample, _ in pairs]
     logs = [log_ratio(parent_T, torch.tensor(sample.logprobs_T, dtype=torch.float64)) for sample, parent_T in pairs]
-    for sample, log_T in zip(samples, logs, strict=True):
-        if not log_T.isfinite().all():
-            raise SparkError(f"{sample.name}: log-probs under the policy are not finite; are its weights sound?")
 
     def part(chosen: Sequence[bool]) -> dict[str, Any]:
         taken = [i for i, is_chosen in enumerate(chosen) if is_chosen]

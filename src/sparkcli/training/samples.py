@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # a dry run reads samples and needs no torch
     from torch import Tensor
 
 log = logging.getLogger(__name__)
-ROUNDING = 1e-3
-"""A log-probability may be this far above 0: samplers round."""
+ROUNDING, IMPOSSIBLE = 1e-3, -1000.0
+"""A log-probability may be this far above 0, since samplers round. Below the other no token is ever drawn: it stands
+for something else, as −9999 does for −∞."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +32,8 @@ class Sample:
     """As the sampler recorded them, at its temperature."""
     temperature: float
     reward: float
+    place: int = 0
+    """In the order of the phase's rollouts."""
     limit: int | None = None
     """The sampler's `max_tokens`."""
     truncated: bool = False
@@ -84,6 +87,8 @@ def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *,
         found.append([sample_of(rollout, policy) for rollout in known])
         seen += group
     samples = [sample for group in found for sample in group]
+    for place, sample in enumerate(samples):
+        sample.place = place
     if not allow_stale:
         refuse_stale(seen, samples, policy)
     kinds = Counter(group_kind([sample.reward for sample in group]) for group in found)
@@ -143,6 +148,9 @@ def check(rollout: Scored, vocabulary: int) -> None:
     if max(rollout.logprobs, default=0.0) > ROUNDING:
         raise InputError(f"{place}: logprobs: expected logarithms of probabilities, found {max(rollout.logprobs):g}; "
                          "are they probabilities, or negated?")
+    if min(rollout.logprobs, default=0.0) < IMPOSSIBLE:
+        raise InputError(f"{place}: logprobs: expected those of tokens that were drawn, found "
+                         f"{min(rollout.logprobs):g}; drop the record")
 
 
 def refuse_stale(seen: Sequence[Scored], samples: Sequence[Sample], policy: str | None) -> None:

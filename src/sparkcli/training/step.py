@@ -172,7 +172,11 @@ class Trainer:
         return needed(parts, lambda sample: needs_forward(sample, self.config))
 
     def _logprobs(self, samples: Sequence[Sample], scorer: Scorer) -> list[Tensor]:
-        """Log-probs `[T]` of each sample's tokens on the CPU, without a gradient."""
+        """Log-probs `[T]` of each sample's tokens on the CPU, without a gradient.
+
+        Raises:
+            SparkError: some are not finite; the first sample is named.
+        """
         parts = [list(run) for _, run in itertools.groupby(samples, key=lambda s: (s.id, s.prompt_T, s.temperature))]
 
         def compute(batch: MicroBatch, counts: bool) -> list[Tensor]:
@@ -184,6 +188,10 @@ class Trainer:
             done = self.processes.spend(self._budget, parts, compute)
         found = self.processes.exchanged(parts, {
             id(sample): row for batch, rows in done for sample, row in zip(batch.samples, rows, strict=True)})
+        for sample in samples:
+            if not found[id(sample)].isfinite().all():
+                raise SparkError(f"{sample.name}: its log-probs are not finite under the policy or its reference; "
+                                 "nothing was written; are the weights sound?")
         return [found[id(sample)] for sample in samples]
 
     def _update(self, parts: Sequence[Part], watch: Stopwatch) -> Tally:
@@ -251,7 +259,7 @@ class Trainer:
     def _blame(self, parts: Iterable[Part]) -> SparkError:
         """The error that names the first sample whose own loss or gradient is not finite (NaN costs time only once).
         All processes look at all samples."""
-        samples = list(itertools.chain.from_iterable(parts))
+        samples = sorted(itertools.chain.from_iterable(parts), key=lambda sample: sample.place)
         first = next((sample for sample in samples if self._breaks(sample)), samples[0])
         return SparkError(f"{first.name}: the loss or its gradient is not finite at update {self.updates + 1}; nothing "
                           "was written; drop the record, or lower the learning rate")
