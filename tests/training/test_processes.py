@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from sparkcli.config import ModelConfig, TrainConfig
+from sparkcli.errors import UsageError
 from sparkcli.files.jsonl import read
 from sparkcli.models.policy import load
 from sparkcli.records import Scored, dumps
@@ -144,3 +145,27 @@ def test_shares_are_whole_parts_of_like_weight(sample: Callable[..., Sample]) ->
 def test_fewer_parts_than_processes(sample: Callable[..., Sample]) -> None:
     assert list(map(len, Processes(count=3).share([[sample()]]))) == [1, 0, 0]
     assert Processes(count=2).share([]) == [[], []]
+
+
+def test_weights_that_are_cut_are_loaded_on_the_cpu_in_the_precision_of_the_gpu(model_folder: Path) -> None:
+    model = ModelConfig(name=str(model_folder))
+    gpu = torch.device("cuda", 1)
+    shards = Processes(rank=1, count=2, device=gpu, plugin=object())
+    assert shards.placed(model) == dataclasses.replace(model, device="cpu", dtype="float32")  # the checkpoint's
+    assert shards.placed(dataclasses.replace(model, dtype="bfloat16")).dtype == "bfloat16"
+    assert Processes(rank=1, count=2, device=gpu).placed(model) == dataclasses.replace(model, device="cuda:1")
+    assert ALONE.placed(model) == model
+
+
+@pytest.mark.parametrize(("environ", "device", "told"), [
+    ({"ACCELERATE_USE_DEEPSPEED": "true"}, "auto", "accelerate is configured for DeepSpeed"),
+    ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "auto", "accelerate is configured for FSDP 1"),
+    ({}, "cuda:1", "--device cuda:1: each process takes a GPU of its own"),
+])
+def test_what_is_refused_before_the_processes_meet(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str],
+                                                   device: str, told: str) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", **environ}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")  # what join sets is undone
+    with pytest.raises(UsageError, match=told):
+        Processes.join(device)

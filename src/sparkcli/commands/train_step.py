@@ -1,7 +1,6 @@
 """`train-step`: scored rollouts in, a new policy directory out. Reads all of its input first."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,7 +76,7 @@ def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard
     from sparkcli.training.step import Trainer
 
     processes = Processes.join(model.device, shard=shard)
-    trainer = Trainer(load(replace(model, device=processes.loads_on or model.device)), config, processes)
+    trainer = Trainer(load(processes.placed(model)), config, processes)
     metrics = trainer.step(records)
     trainer.save(out)
     processes.leave()

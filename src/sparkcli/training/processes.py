@@ -23,8 +23,11 @@ from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from transformers import AutoConfig
 
+from sparkcli.config import ModelConfig
 from sparkcli.errors import SparkError, UsageError
+from sparkcli.models.locate import model_folder
 from sparkcli.models.network import is_quantised
 from sparkcli.models.prefix import network_of
 from sparkcli.training.batches import MicroBatch, Part, micro_batches
@@ -86,11 +89,19 @@ class Processes:
         """Whether weights are cut, so that each pass through the network is common work."""
         return self._plugin is not None
 
-    @property
-    def loads_on(self) -> str | None:
-        """Where the policy is to be loaded, as `ModelConfig.device`: whole on the CPU where it will be cut, since a GPU
-        may not hold it; None: where the user said."""
-        return None if self.device is None else "cpu" if self.sharded else str(self.device)
+    def placed(self, model: ModelConfig) -> ModelConfig:
+        """The settings to load the policy with: onto this process's device; where it will be cut, whole onto the CPU,
+        since a GPU may not hold it, and in the precision that it would have had there."""
+        if self.device is None:
+            return model
+        if not self.sharded or self.device.type == "cpu":
+            return replace(model, device=str(self.device))
+        dtype: Any = model.dtype
+        if dtype == "auto":
+            folder = model_folder(model.name)
+            dtype = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code).dtype or torch.float32
+        settings: dict[str, Any] = {"device": "cpu", "dtype": str(dtype).removeprefix("torch.")}
+        return replace(model, **settings)
 
     def prepare(self, scorer: Scorer) -> Scorer:
         """The scorer as all processes run it; cut in place where weights are sharded, which makes new parameters.
