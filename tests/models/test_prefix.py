@@ -8,7 +8,7 @@ from tests.models.tiny import load_tiny, stir
 
 from sparkcli.config import TrainConfig
 from sparkcli.models.policy import Policy, add_adapter
-from sparkcli.models.prefix import completion_logprobs, naive_logprobs
+from sparkcli.models.prefix import completion_logprobs, filled, naive_logprobs, pad_right, spread
 
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [20, 21], [40, 41, 42, 43]]
 COMPLETIONS = [[[1, 2, 3, 4], [9]], [[7, 7, 7], [8, 1], [3, 2, 1, 0, 5]], [[30, 31]]]
@@ -62,3 +62,12 @@ def test_completions_of_one_token_need_only_the_prompt(policy: Policy) -> None:
     shared_BT, _ = completion_logprobs(policy.model, PROMPTS[:1], [[[3], [4]]])
     naive_BT, _ = naive_logprobs(policy.model, PROMPTS[:1], [[[3], [4]]])
     torch.testing.assert_close(shared_BT, naive_BT, rtol=0, atol=1e-5)
+
+
+def test_values_are_spread_to_where_the_tokens_stand() -> None:
+    rows, cpu = [[7, 8], [], [9, 10, 11]], torch.device("cpu")
+    ids_BT, mask_BT = pad_right(rows, cpu)
+    assert filled([2, 0, 3], cpu).tolist() == mask_BT.flatten().nonzero()[:, 0].tolist()
+    values_BT = spread(torch.tensor([7.0, 8.0, 9.0, 10.0, 11.0], requires_grad=True), [2, 0, 3])
+    assert values_BT.tolist() == ids_BT.tolist()
+    values_BT.sum().backward()

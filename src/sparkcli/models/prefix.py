@@ -180,7 +180,12 @@ def filled(lengths_B: Sequence[int], device: torch.device) -> Tensor:
     """
     longest = max(lengths_B, default=0)
     places = [start * longest + t for start, length in enumerate(lengths_B) for t in range(length)]
-    return torch.tensor(places, dtype=torch.long, device=device)
+    return sent(places, device)
+
+
+def sent(values: Any, device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:
+    """Nested lists of numbers as a tensor, without waiting for what the device is doing."""
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
 def spread(values_K: Tensor, lengths_B: Sequence[int]) -> Tensor:

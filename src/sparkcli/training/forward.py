@@ -17,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sparkcli.errors import UsageError
 from sparkcli.models.head import Entropy, chosen_logprobs
-from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, shared_hidden, spread
+from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, sent, shared_hidden, spread
 from sparkcli.training.batches import MicroBatch, Way
 from sparkcli.training.packed import packed_hidden, packing, packs
 from sparkcli.training.samples import Sample
@@ -82,10 +82,10 @@ class Scorer(nn.Module):
         lengths_B = [len(row) for row in completions_B]
         hidden_KD = HIDDEN[self.way](self.model, [part[0].prompt_T for part in batch.parts],
                                      [[sample.completion_T for sample in part] for part in batch.parts])
-        ids_K = torch.tensor([token for row in completions_B for token in row], device=hidden_KD.device)
+        ids_K = sent([token for row in completions_B for token in row], hidden_KD.device)
         logprobs_K, entropy_K = chosen_logprobs(network, hidden_KD, ids_K, temperatures(samples_B, hidden_KD.device),
                                                 entropy=entropy)
-        lengths_B1 = torch.tensor(lengths_B, device=hidden_KD.device)[:, None]
+        lengths_B1 = sent(lengths_B, hidden_KD.device)[:, None]
         mask_BT = torch.arange(max(lengths_B), device=hidden_KD.device) < lengths_B1
         entropy_BT = None if entropy_K is None else spread(entropy_K, lengths_B)
         return Scores(spread(logprobs_K, lengths_B), entropy_BT, mask_BT)
@@ -95,7 +95,7 @@ def temperatures(samples_B: Sequence[Sample], device: torch.device) -> float | T
     """One number where all samples agree, else one for each token `[K]`."""
     if len({sample.temperature for sample in samples_B}) == 1:
         return samples_B[0].temperature
-    return torch.tensor([sample.temperature for sample in samples_B for _ in sample.completion_T], device=device)
+    return sent([sample.temperature for sample in samples_B for _ in sample.completion_T], device, torch.float32)
 
 
 def choose(network: PreTrainedModel, checkpointing: bool) -> Way:
