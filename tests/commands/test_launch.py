@@ -32,7 +32,7 @@ def records() -> list[Scored]:
 def work(records: list[Scored], tmp_path: Path) -> Path:
     """A folder with `scored.jsonl`, as are `broken` (its last line) and `infinite` (one sample's loss)."""
     lines = list(map(dumps, records))
-    last = replace(records[-1], logprobs=(-3e38,) * len(records[-1].logprobs or ()))
+    last = replace(records[-1], logprobs=(-1000.0,) * len(records[-1].logprobs or ()))
     (tmp_path / "scored.jsonl").write_bytes(b"".join(lines))
     (tmp_path / "broken.jsonl").write_bytes(b"".join([*lines, b"{}\n"]))
     (tmp_path / "infinite.jsonl").write_bytes(b"".join([*lines[:-1], dumps(last)]))
