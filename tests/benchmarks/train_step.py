@@ -216,8 +216,8 @@ def compared(asked: argparse.Namespace, folder: Path, workload: str) -> Figures:
             "faster": ratio("seconds"), "faster_cpu": ratio("cpu_seconds"),
             "memory_share": sides["sparkcli"]["tensors_mib"] / sides["TRL"]["tensors_mib"],
             "limit": flop["TRL"] / flop["sparkcli"], "limit_no_padding": flop["TRL, no padding"] / flop["sparkcli"],
-            "parts_s": parts(runs["sparkcli"]), "operators": first["sparkcli"]["operators"],
-            "device": first["sparkcli"]["device"]}
+            "parts_s": parts(runs["sparkcli"]), "device": first["sparkcli"]["device"],
+            **({"operators": first["sparkcli"]["operators"]} if asked.profile else {})}
 
 
 def side(runs: Sequence[Figures], first: Figures, flop: int) -> Figures:
