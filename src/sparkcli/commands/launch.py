@@ -104,6 +104,7 @@ def launch(count: int, *, stdin: bool) -> None:
 
 def _end_with(lifeline: int) -> None:
     os.read(lifeline, 1)
+    shutil.rmtree(os.environ[TOLD_IN], ignore_errors=True)
     os._exit(SparkError.exit_code)
 
 

@@ -28,17 +28,15 @@ from transformers import AutoConfig
 from sparkcli.config import ModelConfig
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.locate import model_folder
-from sparkcli.models.network import is_quantised
-from sparkcli.models.prefix import network_of
+from sparkcli.training import shards
 from sparkcli.training.batches import MicroBatch, Part, micro_batches
-from sparkcli.training.forward import Scorer, Scores
+from sparkcli.training.forward import Scorer
 from sparkcli.training.memory import Budget, is_out_of_memory
 from sparkcli.training.optimizer import Optimizer
 
 T = TypeVar("T")
 BUCKET = 1 << 26
 """Numbers of gradient that are summed in one message: 256 MiB."""
-UNSUPPORTED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM"}
 
 
 class Processes:
@@ -73,7 +71,7 @@ class Processes:
         if ":" in device:
             raise UsageError(f"--device {device}: each process takes a GPU of its own; give cuda, cpu or auto, and "
                              "choose GPUs by CUDA_VISIBLE_DEVICES")
-        plugin = _sharding(shard)
+        plugin = shards.settings(wanted=shard)
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
@@ -112,24 +110,7 @@ class Processes:
             UsageError: quantised weights are to be cut.
         """
         if self.sharded and self.device is not None:
-            if is_quantised(network_of(scorer.model)):
-                raise UsageError("weights of 4 bits cannot be cut over processes; leave out --load-in-4bit or --shard")
-            from torch.distributed.device_mesh import init_device_mesh
-            from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-
-            cut = {"mesh": init_device_mesh(self.device.type, (self.count,)),
-                   "offload_policy": self._plugin.cpu_offload,
-                   "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32)}
-            names = self._plugin.transformer_cls_names_to_wrap or network_of(scorer.model)._no_split_modules or ()
-            for module in [*scorer.modules()]:
-                if type(module).__name__ in names:
-                    fully_shard(module, reshard_after_forward=self._plugin.reshard_after_forward, **cut)
-            scorer.register_forward_hook(_unshared)
-            fully_shard(scorer, **cut)
-            for module in scorer.modules():
-                if isinstance(module, FSDPModule):  # a sum, not a mean: weights are those of the whole update
-                    module.set_gradient_divide_factor(1.0)
-                    module.set_force_sum_reduction_for_comms(True)
+            shards.cut(scorer, self._plugin, self.device, self.count)
         return scorer
 
     def share(self, parts: Sequence[Part]) -> list[list[Part]]:
@@ -262,33 +243,6 @@ class Processes:
 
 
 ALONE = Processes()
-
-
-def _unshared(scorer: Scorer, given: Any, scores: Scores) -> Scores:
-    """Scores that are views of nothing: FSDP warns that what is done to a view in place goes past it."""
-    entropy_BT = scores.entropy_BT
-    return replace(scores, logprobs_BT=scores.logprobs_BT.clone(),
-                   entropy_BT=None if entropy_BT is None else entropy_BT.clone())
-
-
-def _sharding(wanted: bool) -> Any:
-    """accelerate's FSDP settings, from the variables that `accelerate launch` sets; None where nobody asks for FSDP."""
-    for variable, name in UNSUPPORTED.items():
-        if os.environ.get(variable, "").lower() == "true":
-            raise UsageError(f"accelerate is configured for {name}, which train-step does not run on; configure FSDP "
-                             "with fsdp_version 2, or plain multi-GPU")
-    configured = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    if not configured and not wanted:
-        return None
-    # transformers would otherwise leave the weights out in all processes but the first
-    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
-    from accelerate import FullyShardedDataParallelPlugin
-
-    plugin = FullyShardedDataParallelPlugin(fsdp_version=None if configured else 2)
-    if plugin.fsdp_version != 2:
-        raise UsageError("accelerate is configured for FSDP 1; set fsdp_version: 2 in its configuration file "
-                         "(`accelerate to-fsdp2` converts one)")
-    return plugin
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
