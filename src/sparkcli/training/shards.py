@@ -1,6 +1,6 @@
 """Weights that are cut over processes: FSDP2 as accelerate's settings have it.
 
-torch's `fully_shard` is applied directly: accelerate's own `prepare` does it on GPUs alone, and with an optimiser that is
+torch's `fully_shard` is applied directly: accelerate's `prepare` does it on GPUs alone, and with an optimiser that was
 built before. Embeddings and head belong to the outermost unit, since the scorer reads the head's weights itself.
 """
 
