@@ -15,7 +15,7 @@ from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.models.policy import load
 from sparkcli.training.batches import MicroBatch, Part
 from sparkcli.training.forward import Scorer
-from sparkcli.training.memory import MIB, Budget
+from sparkcli.training.memory import MIB, Budget, return_freed_memory
 from sparkcli.training.samples import Sample
 
 
@@ -32,6 +32,7 @@ def limit_growth(mebibytes: int) -> None:
 
 def main(model: str, out: str, mebibytes: int, length: int) -> None:
     logging.basicConfig(format="%(levelname)s %(message)s")
+    return_freed_memory()  # else the limit is not felt before what was freed earlier is used up
     policy = load(ModelConfig(name=model, device="cpu"))
     network = policy.network.requires_grad_(True)
     scorer = Scorer(network, network, checkpointing=False)
