@@ -1,11 +1,16 @@
-"""The policy update: records → samples → mini-batches → loss → AdamW.
+"""The policy update: records → samples → updates → micro-batches → loss → AdamW.
 
-    samples.py   scored rollouts, checked, with their advantages
-    batches.py   the deal: mini-batches of equal size, micro-batches under a token budget
-    forward.py   log-probabilities of a micro-batch's completions, prompts computed once
-    packed.py    the forward pass without padding
-    losses.py    the objective
-    optimizer.py AdamW, its schedule, its state as named tensors
-    metrics.py   what a phase reports
-    step.py      one phase on a policy in place
+    samples.py    scored rollouts, checked
+    mismatch.py   how far their sampler is from the policy: importance weights, and a report
+    targets.py    what a phase wants of each sample: advantage, weight, whether it counts
+    batches.py    the deal: updates of whole groups, micro-batches under a token budget
+    forward.py    log-probabilities and entropies of a micro-batch, prompts computed once
+    packed.py     the forward pass without padding
+    losses.py     surrogates and KL
+    optimizer.py  AdamW in float32, its schedule, its state as named tensors
+    processes.py  who computes what where several train together; shards.py cuts the weights
+    memory.py     what runs out, and is then halved
+    metrics.py    what a phase reports
+    step.py       one phase on a policy in place
+    plan.py       what a phase would do: outline.py, a policy without numbers; estimate.py, the memory it would take
 """

@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sparkcli.config import TrainConfig
 from sparkcli.errors import SparkError
-from sparkcli.method.objectives import Objective, objective, sample_weights
+from sparkcli.method.objectives import Objective, objective
 from sparkcli.models.policy import Policy, read_optimizer, read_state, reference, save, trainable
 from sparkcli.records import Scored
 from sparkcli.training.batches import MicroBatch, Part, deal, needed
@@ -37,7 +37,7 @@ from sparkcli.training.mismatch import correction_weights, probe
 from sparkcli.training.optimizer import Optimizer, learning_rate
 from sparkcli.training.processes import ALONE, Processes
 from sparkcli.training.samples import Phase, Sample, read_phase
-from sparkcli.training.targets import assign_advantages, needs_forward, trained
+from sparkcli.training.targets import assign_advantages, correction, needs_forward, old_logprobs, trained, weigh
 
 log = logging.getLogger(__name__)
 
@@ -241,8 +241,7 @@ class Trainer:
         has_kl = self.config.kl and self.config.kl_in == "loss"
         reference_BT = block([cast(Tensor, sample.reference_T) for sample in samples]) if has_kl else None
         is_corrected = any(sample.correction_T is not None for sample in samples)
-        correction_BT = block([ones_like(sample) if sample.correction_T is None else sample.correction_T
-                               for sample in samples]) if is_corrected else None
+        correction_BT = block([correction(sample) for sample in samples]) if is_corrected else None
         return policy_loss(
             scores.logprobs_BT, block([old_logprobs(sample) for sample in samples]), reference_BT, scores.entropy_BT,
             correction_BT, column(sample.advantage for sample in samples), column(sample.weight for sample in samples),
@@ -272,15 +271,6 @@ class Trainer:
         return self.processes.anywhere(broken)
 
 
-def weigh(parts: Sequence[Part], objective: Objective) -> None:
-    """Sets what a token of each sample weighs in the mean over `parts`, one update."""
-    weights = sample_weights([[len(sample.completion_T) for sample in part] for part in parts],
-                             [[sample.limit for sample in part] for part in parts], objective.average)
-    for part, values in zip(parts, weights, strict=True):
-        for sample, weight in zip(part, values, strict=True):
-            sample.weight = weight
-
-
 @contextlib.contextmanager
 def drawing(device: torch.device, seed: str, rank: int) -> Iterator[None]:
     """Within it torch's global generators, which an adapter's dropout draws from, start at `seed`, in each process
@@ -288,16 +278,6 @@ def drawing(device: torch.device, seed: str, rank: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(random.Random(f"{seed}/{rank}" if rank else seed).getrandbits(63))
         yield
-
-
-def old_logprobs(sample: Sample) -> Tensor:
-    """What the ratio of a sample is taken to, `[T]`."""
-    return torch.tensor(sample.logprobs_T) if sample.old_T is None else sample.old_T
-
-
-def ones_like(sample: Sample) -> Tensor:
-    """The weights of a sample that is not corrected, `[T]`."""
-    return torch.ones(len(sample.completion_T))
 
 
 def is_finite(tensor: Tensor) -> bool:

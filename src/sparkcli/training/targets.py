@@ -1,4 +1,4 @@
-"""What a phase wants of each sample: its advantage, and whether it is trained on at all. No tensors of the model.
+"""What a phase wants of each sample: its advantage, its weight, and whether it is trained on at all.
 
     reward (less KL, if it is in the reward) → advantage → constant groups and cut completions out → parts
 """
@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 from sparkcli.config import TrainConfig
 from sparkcli.method.advantages import advantages, is_constant
-from sparkcli.method.objectives import Objective
+from sparkcli.method.objectives import Objective, sample_weights
 from sparkcli.training.batches import Part
 from sparkcli.training.losses import kl_of
 from sparkcli.training.samples import Sample
@@ -57,3 +58,22 @@ def trained(groups: Iterable[Sequence[Sample]], objective: Objective, config: Tr
 def needs_forward(sample: Sample, config: TrainConfig) -> bool:
     """Whether a sample's tokens carry a gradient; one without an advantage counts in the mean alone."""
     return bool(sample.advantage or config.entropy_bonus or (config.kl and config.kl_in == "loss"))
+
+
+def weigh(parts: Sequence[Part], objective: Objective) -> None:
+    """Sets what a token of each sample weighs in the mean over `parts`, one update."""
+    weights = sample_weights([[len(sample.completion_T) for sample in part] for part in parts],
+                             [[sample.limit for sample in part] for part in parts], objective.average)
+    for part, values in zip(parts, weights, strict=True):
+        for sample, weight in zip(part, values, strict=True):
+            sample.weight = weight
+
+
+def old_logprobs(sample: Sample) -> Tensor:
+    """What the ratio of a sample is taken to, `[T]`."""
+    return torch.tensor(sample.logprobs_T) if sample.old_T is None else sample.old_T
+
+
+def correction(sample: Sample) -> Tensor:
+    """The importance weights of a sample, `[T]`; 1 where nothing is corrected."""
+    return torch.ones(len(sample.completion_T)) if sample.correction_T is None else sample.correction_T
