@@ -110,7 +110,7 @@ def test_forward_passes_stay_within_the_budget(groups: list[Part], budget: int, 
     assert names([part for batch in cut for part in batch.parts]) == names(groups)
     for batch in cut:
         assert batches.cost(batch.parts, way) <= budget or len(batch.samples) == 1
-        assert batch.tokens <= batch.padded <= batches.cost(batch.parts, way)
+        assert batch.tokens <= batches.cost(batch.parts, way) <= batches.places(batch.parts, way)
 
 
 def test_sorting_saves_padding(groups: list[Part]) -> None:
@@ -137,6 +137,11 @@ def test_padding_is_what_each_way_really_computes(sample: Build) -> None:
     assert (packed.padding, packed.attention_padding) == (0, 1 - 54 / (2 * 20 + 4 * 8))
     assert (shared.padding, shared.attention_padding) == (1 - 54 / 72, 1 - 54 / 72)
     assert (unshared.tokens, unshared.shared, unshared.padding) == (84, 0, 1 - 84 / (4 * 28))
+
+
+def test_padding_counts_little_where_it_costs_little(sample: Build) -> None:
+    parts = [[sample("p", 0, 20, 4), sample("p", 1, 20, 20)]]
+    assert [batches.cost(parts, way) for way in ("packed", "shared", "unshared")] == [44 + 16 // 8, 60, 80]
 
 
 def test_no_work_has_no_padding() -> None:

@@ -131,11 +131,18 @@ def split(part: Part, budget: int, way: Way) -> list[Part]:
 
 
 def cost(parts: Sequence[Part], way: Way) -> int:
-    """What a forward pass counts against the budget: the places of its rectangles.
+    """What a forward pass counts against the budget: its tokens, padding included.
 
-    Packed, padding costs in attention alone; it is counted in full all the same, so that no micro-batch is much wider
-    than the tokens in it.
+    Packed, padding costs in attention alone, and counts an eighth. Measured on a body of 28 layers of 1536 with an
+    adapter, a token takes 4.1 MiB until its backward pass and a place of padding a fifteenth of that.
     """
+    if way != "packed":
+        return places(parts, way)
+    return (7 * MicroBatch(list(parts)).tokens + padded_tokens(parts)) // 8
+
+
+def places(parts: Sequence[Part], way: Way) -> int:
+    """Places in the rectangles of a forward pass, padding included."""
     if way == "unshared":
         prompt = max(len(part[0].prompt_T) for part in parts)
         return sum(map(len, parts)) * (prompt + longest_completion(parts))
@@ -171,6 +178,6 @@ def work(batches: Sequence[MicroBatch], way: Way) -> Work:
     """The work of forward passes. Packed, the layers see no padding; otherwise as much as attention does."""
     whole = sum(batch.unshared_tokens for batch in batches)
     tokens = whole if way == "unshared" else sum(batch.tokens for batch in batches)
-    places = sum(cost(batch.parts, way) for batch in batches)
-    padding = 1 - tokens / places if places else None
-    return Work(tokens, whole - tokens, 0.0 if places and way == "packed" else padding, padding)
+    rectangles = sum(places(batch.parts, way) for batch in batches)
+    padding = 1 - tokens / rectangles if rectangles else None
+    return Work(tokens, whole - tokens, 0.0 if batches and way == "packed" else padding, padding)
