@@ -5,7 +5,7 @@ given the trainer's policy shares its memory.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,22 +82,33 @@ def load(config: ModelConfig) -> Policy:
     Raises:
         UsageError: unknown model, device or policy; a broken file; a policy of another model.
     """
+    policy = without_adapter(config, load_network)
+    policy.processor = load_processor(policy.base_folder, config, policy.network)
+    if policy.directory is None:
+        load_into(policy, Path(config.policy) if config.policy else None)
+    return policy
+
+
+def without_adapter(config: ModelConfig, read: Callable[[Path, ModelConfig, torch.device], PreTrainedModel]) -> Policy:
+    """The network that a policy is made of, checked: with the full weights of the directory that `config.policy` names,
+    or the base's where that holds an adapter, which is still to be put on.
+
+    Args:
+        read: makes the network of a folder.
+
+    Raises:
+        UsageError: see `load`.
+    """
     folder = model_folder(config.name)
     base = model_fingerprint(folder)
     directory = Path(config.policy) if config.policy else None
     if directory:
         check_policy(directory, base)
-    full = directory is not None and not is_adapter(directory)
+    full = directory if directory and not is_adapter(directory) else None
+    weights = policy_fingerprint(full) if full else base
     device = find_device(config.device)
-    model = load_network(directory if directory and full else folder, config, device)
-    policy = Policy(model, load_tokenizer(folder, config), load_processor(folder, config, model), device, config,
-                    folder, base, weights=base, fingerprint=base, directory=None)
-    if directory and full:
-        policy.weights = policy.fingerprint = policy_fingerprint(directory)
-        policy.directory = directory
-    else:
-        load_into(policy, directory)
-    return policy
+    return Policy(read(full or folder, config, device), load_tokenizer(folder, config), None, device, config, folder,
+                  base, weights=weights, fingerprint=weights, directory=full)
 
 
 def load_into(policy: Policy, directory: Path | None) -> None:

@@ -14,10 +14,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from sparkcli.config import ModelConfig
 from sparkcli.errors import UsageError
-from sparkcli.models.fingerprint import check_policy, is_adapter, model_fingerprint, policy_fingerprint, weight_files
-from sparkcli.models.locate import model_folder
-from sparkcli.models.network import find_device, load_tokenizer, sees
-from sparkcli.models.policy import Policy
+from sparkcli.models.fingerprint import policy_fingerprint, weight_files
+from sparkcli.models.network import sees
+from sparkcli.models.policy import Policy, without_adapter
 from sparkcli.models.prefix import new_cache
 from sparkcli.training.batches import Way
 
@@ -28,22 +27,11 @@ def outline(config: ModelConfig) -> Policy:
     Raises:
         UsageError: unknown model, device or policy; a broken file; a policy of another model.
     """
-    folder = model_folder(config.name)
-    base = model_fingerprint(folder)
-    directory = Path(config.policy) if config.policy else None
-    if directory:
-        check_policy(directory, base)
-    full = directory is not None and not is_adapter(directory)
-    device = find_device(config.device)
-    network = empty_network(directory if directory and full else folder, config, device)
-    policy = Policy(network, load_tokenizer(folder, config), None, device, config, folder, base, weights=base,
-                    fingerprint=base, directory=directory)
-    if directory:
-        policy.fingerprint = policy_fingerprint(directory)
-        if full:
-            policy.weights = policy.fingerprint
-        else:
-            policy.model = _adapted(network, directory)
+    policy = without_adapter(config, empty_network)
+    if config.policy and policy.directory is None:
+        policy.directory = Path(config.policy)
+        policy.fingerprint = policy_fingerprint(policy.directory)
+        policy.model = _adapted(policy.network, policy.directory)
     return policy
 
 
