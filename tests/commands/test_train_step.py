@@ -269,10 +269,17 @@ def test_a_side_file_with_nan_is_found(cli: Cli, folder: Path, value: float) -> 
                    "sample 1: logprobs: expected finite numbers, found NaN or infinity", folder, before)
 
 
+def test_a_stand_in_for_minus_infinity_is_refused(cli: Cli, folder: Path) -> None:
+    changed(folder / "scored.jsonl", 6, lambda record: record["logprobs"].__setitem__(0, -9999.0))
+    before = contents(folder)
+    result = cli("train-step", "scored.jsonl", "-o", "p")
+    assert_refused(result, 3, "logprobs: expected those of tokens that were drawn, found -9999", folder, before)
+
+
 def test_a_log_prob_of_nearly_no_probability_stops_before_anything_is_written(cli: Cli, folder: Path) -> None:
-    """−1e30 is a number, but the ratio to it is none."""
+    """−900 is a number, but the ratio to it is none in float32."""
     for line in (6, 7):
-        changed(folder / "scored.jsonl", line, lambda record: record["logprobs"].__setitem__(0, -1e30))
+        changed(folder / "scored.jsonl", line, lambda record: record["logprobs"].__setitem__(0, -900.0))
     before = contents(folder)
     id = json.loads((folder / "scored.jsonl").read_text().splitlines()[6])["id"]
     result = cli("train-step", "scored.jsonl", "-o", "p")

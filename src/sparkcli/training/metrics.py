@@ -36,10 +36,11 @@ class Tally:
     samples: int
     """That its mean is over, those without a gradient too."""
     lr: float
-    grad_norm: float
     batches: Sequence[MicroBatch]
     rows: Tensor = field(repr=False)
     """A loss in each row, as `rows_of` has them."""
+    grad_norm: float = 0.0
+    """Before clipping; known once the update is made."""
 
     def means(self) -> dict[str, float]:
         """The update's values: the loss and its parts as weighted, shares and means over the tokens it computed."""

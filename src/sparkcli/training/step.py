@@ -205,20 +205,21 @@ class Trainer:
 
         with self.scorer.updating(), drawing(self.device, f"{self.config.seed}/{self.updates}", self.processes.rank):
             done = self.processes.spend(self._budget, computed, compute, undo=self.optimizer.zero_grad)
-        rate = learning_rate(self.config, self.updates)
-        with watch("optimizer"):
-            self.processes.sum_gradients(self.optimizer)
-            step = self.optimizer.step(rate)
-        if step.skipped:
-            return self._update(parts, watch)
-        tally = Tally(samples=sum(map(len, parts)), lr=rate, grad_norm=step.norm,
+        tally = Tally(samples=sum(map(len, parts)), lr=learning_rate(self.config, self.updates),
                       batches=self.processes.batches(self._budget, computed, done),
                       rows=self.processes.joined(rows_of(loss for _, loss in done)))
-        if not math.isfinite(tally.means()["loss"]) or not math.isfinite(step.norm):
+        if not math.isfinite(tally.means()["loss"]):
+            raise self._blame(computed)
+        with watch("optimizer"):
+            self.processes.sum_gradients(self.optimizer)
+            step = self.optimizer.step(tally.lr)
+        if step.skipped:
+            return self._update(parts, watch)
+        if not math.isfinite(step.norm):
             raise self._blame(computed)
         self.policy.changed = True
         self.updates += 1
-        return tally
+        return dataclasses.replace(tally, grad_norm=step.norm)
 
     def _backward(self, batch: MicroBatch, entropy_weight: float, watch: Stopwatch, *, counts: bool = True) -> Loss:
         """Adds a micro-batch's share of the gradient; of one that does not count, zeros."""
@@ -258,6 +259,7 @@ class Trainer:
     def _blame(self, parts: Iterable[Part]) -> SparkError:
         """The error that names the first sample whose own loss or gradient is not finite (NaN costs time only once).
         All processes look at all samples."""
+        self.optimizer.zero_grad()
         samples = sorted(itertools.chain.from_iterable(parts), key=lambda sample: sample.place)
         first = next((sample for sample in samples if self._breaks(sample)), samples[0])
         return SparkError(f"{first.name}: the loss or its gradient is not finite at update {self.updates + 1}; nothing "
