@@ -13,7 +13,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+@contextlib.contextmanager
+def fitting(what: str) -> Iterator[None]:
+    """Within it, memory that runs out is told for people: nothing there can be cut smaller.
+
+    Raises:
+        SparkError: it ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise SparkError(f"out of memory in {what}; nothing was written; try --method lora, --load-in-4bit, or "
+                         "--num-processes with --shard") from error
 
 
 class Budget:
