@@ -1,4 +1,4 @@
-"""Real allocation failures: the update is cut smaller and ends with the same gradient; peaks are those of the system."""
+"""Real allocation failures: the update is cut smaller and ends with the same gradient. Peaks are the system's."""
 
 import os
 import platform
