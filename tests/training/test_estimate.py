@@ -16,7 +16,8 @@ from sparkcli.records import Scored
 from sparkcli.training.batches import micro_batches
 from sparkcli.training.estimate import Tracker, estimate
 from sparkcli.training.forward import choose
-from sparkcli.training.outline import outline, way_of
+from sparkcli.training.outline import outline
+from sparkcli.training.packed import fits
 from sparkcli.training.plan import plan
 from sparkcli.training.samples import Sample
 from sparkcli.training.step import Trainer
@@ -152,7 +153,7 @@ def test_an_outline_has_the_shapes_of_the_policy(model_folder: Path, phase: Phas
         assert chosen[0] == chosen[1]
         assert shapes[0] == shapes[1]
         assert real.fingerprint == empty.fingerprint
-        assert way_of(empty.network, False) == choose(real.network, False)
+        assert choose(empty.network, False, packs=fits) == choose(real.network, False)
         assert {p.device.type for p in empty.model.parameters()} == {"meta"}
 
 

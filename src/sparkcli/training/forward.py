@@ -98,8 +98,12 @@ def temperatures(samples_B: Sequence[Sample], device: torch.device) -> float | T
     return sent([sample.temperature for sample in samples_B for _ in sample.completion_T], device, torch.float32)
 
 
-def choose(network: PreTrainedModel, checkpointing: bool) -> Way:
-    """The fastest pass that the network and the settings allow; says on the log where prompts are not shared."""
+def choose(network: PreTrainedModel, checkpointing: bool, packs: Callable[[PreTrainedModel], bool] = packs) -> Way:
+    """The fastest pass that the network and the settings allow; says on the log where prompts are not shared.
+
+    Args:
+        packs: tells whether it can be packed; of a network without numbers, `packed.fits` is all that can.
+    """
     try:
         if packs(network):
             return "packed"

@@ -17,8 +17,6 @@ from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import policy_fingerprint, weight_files
 from sparkcli.models.network import sees
 from sparkcli.models.policy import Policy, without_adapter
-from sparkcli.models.prefix import new_cache
-from sparkcli.training.batches import Way
 
 
 def outline(config: ModelConfig) -> Policy:
@@ -72,18 +70,6 @@ def embody(model: torch.nn.Module, device: torch.device) -> None:
                 if tensor is not None:
                     store[name] = made[id(tensor)]
     del kept
-
-
-def way_of(network: PreTrainedModel, checkpointing: bool) -> Way:
-    """How updates would run: as `forward.choose` finds it, but for its comparison of numbers."""
-    try:
-        new_cache(network)
-    except UsageError:
-        return "unshared"
-    config = network.config.get_text_config()
-    if network._supports_attention_backend and not getattr(config, "attn_logit_softcapping", None):
-        return "packed"
-    return "unshared" if checkpointing else "shared"
 
 
 def _adapted(network: PreTrainedModel, directory: Path) -> Any:

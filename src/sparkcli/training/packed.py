@@ -164,20 +164,29 @@ def packing(network: PreTrainedModel) -> Iterator[None]:
         config._attn_implementation = before
 
 
-def packs(network: PreTrainedModel) -> bool:
-    """Whether this architecture can be run packed: its attention is pluggable, and the numbers are right on a probe.
+def fits(network: PreTrainedModel) -> bool:
+    """Whether this architecture's attention can be plugged in.
 
     Raises:
         UsageError: the network cannot share prompts at all.
     """
     new_cache(network)
-    config = network.config.get_text_config()
-    if not network._supports_attention_backend or getattr(config, "attn_logit_softcapping", None):
+    is_capped = getattr(network.config.get_text_config(), "attn_logit_softcapping", None)
+    return bool(network._supports_attention_backend) and not is_capped
+
+
+def packs(network: PreTrainedModel) -> bool:
+    """Whether this network can be run packed: it `fits`, and the numbers are right on a probe.
+
+    Raises:
+        UsageError: the network cannot share prompts at all.
+    """
+    if not fits(network):
         return False
     with torch.no_grad():
         expected_KD = shared_hidden(network, *PROBE)
         with packing(network):
             found_KD = packed_hidden(network, *PROBE)
-        ids_K = sent([token for group in PROBE[1] for row in group for token in row], network.device)
+        ids_K = torch.tensor([token for group in PROBE[1] for row in group for token in row], device=network.device)
         expected_K, found_K = (chosen_logprobs(network, x, ids_K)[0] for x in (expected_KD, found_KD))
     return torch.allclose(found_K, expected_K, atol=1e-3 if network.dtype == torch.float32 else 0.1, rtol=0)

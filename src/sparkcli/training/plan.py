@@ -12,8 +12,10 @@ from sparkcli.models.policy import Policy, read_state, trainable
 from sparkcli.records import Scored
 from sparkcli.training.batches import MicroBatch, Part, Way, deal, micro_batches, needed, work
 from sparkcli.training.estimate import estimate
+from sparkcli.training.forward import choose
 from sparkcli.training.memory import MIB, free_memory
-from sparkcli.training.outline import outline, way_of
+from sparkcli.training.outline import outline
+from sparkcli.training.packed import fits
 from sparkcli.training.samples import read_phase
 from sparkcli.training.targets import assign_advantages, needs_forward, trained
 
@@ -37,7 +39,7 @@ def plan(records: Iterable[Scored], model: ModelConfig, config: TrainConfig) -> 
     phase = read_phase(records, vocabulary, policy.fingerprint, allow_stale=config.allow_stale)
     parts = trained(phase.groups, objective(config), config)
     assign_advantages(phase.groups, objective(config), config)
-    way = way_of(policy.network, config.gradient_checkpointing)
+    way = choose(policy.network, config.gradient_checkpointing, packs=fits)
     dealt = updates_of(parts, policy, config)
     updates = [micro_batches(computed, config.tokens_per_batch, way) for _, computed in dealt]
     batches = [batch for update in updates for batch in update]
