@@ -11,7 +11,8 @@ from sparkcli.commands.options import command
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "math-verify", "orjson", "typer",
             "rich")
-OPTIONAL = ("vllm",)
+OPTIONAL = {"vllm": "vllm", "bitsandbytes": "qlora"}
+"""Packages, and the extras that bring them."""
 
 
 @command
@@ -33,7 +34,8 @@ def _facts() -> list[tuple[str, str]]:
              ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
              ("memory", _memory())]
     facts += [(name, _version(name) or "MISSING: pip install sparkcli") for name in PACKAGES]
-    facts += [(name, _version(name) or f"not installed; optional: pip install 'sparkcli[{name}]'") for name in OPTIONAL]
+    facts += [(name, _version(name) or f"not installed; optional: pip install 'sparkcli[{extra}]'")
+              for name, extra in OPTIONAL.items()]
     return [*facts, ("device", _device()), ("engine", "transformers"),
             ("sandbox for code", _sandbox()),
             ("built-in model", "builtin:tiny-math" if _builtin() else "MISSING from this installation")]
