@@ -53,12 +53,12 @@ Figures = dict[str, Any]
 
 def arguments() -> argparse.Namespace:
     """Sizes, and the settings that both sides share."""
-    made = parser(__doc__.splitlines()[0], repeats=3)
+    made = parser(__doc__.splitlines()[0], repeats=2)
     made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (cpu)")
     made.add_argument("--dtype", choices=[*TOLERANCE], help="weights of the model (float32, on cuda bfloat16)")
     made.add_argument("--model-size", choices=[*SHAPES], default="small", help="of the Qwen2 (small)")
     made.add_argument("--workloads", nargs="+", choices=[*LENGTHS], default=[*LENGTHS], help="which (both)")
-    made.add_argument("--groups", type=int, default=8, help="groups of one update (8)")
+    made.add_argument("--groups", type=int, default=4, help="groups of one update (4)")
     made.add_argument("--method", choices=["lora", "full"], default="lora", help="what is trained (lora)")
     made.add_argument("--checkpointing", action="store_true", help="recompute activations, on both sides")
     made.add_argument("--generation", choices=["group", "batch"], default="group",

@@ -1,7 +1,6 @@
 """Real allocation failures: the update is cut smaller and ends with the same gradient. Peaks are the system's."""
 
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,25 +142,6 @@ def test_the_peak_is_that_since_the_reset() -> None:
     assert before is not None and floor is not None and after is not None
     assert floor < before
     assert 8 * MIB < after - floor < 32 * MIB
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
-def test_freed_tensors_are_given_back(repository: Path) -> None:
-    """Every second of many blocks is freed, which leaves holes between the others."""
-    script = """
-import torch
-from sparkcli.training.memory import read_peak, reset_peak, return_freed_memory
-torch.ones(2**21), torch.ones(2**22)  # glibc's own threshold has risen by now
-{call}
-kept = [torch.ones(2**19) for _ in range(60)]
-del kept[::2]
-reset_peak(torch.device("cpu"))
-print(read_peak(torch.device("cpu")))
-"""
-    resident = [int(subprocess.run([sys.executable, "-c", script.format(call=call)], env=environment(), cwd=repository,
-                                   capture_output=True, text=True, check=True).stdout)
-                for call in ("", "return_freed_memory()")]
-    assert resident[0] - resident[1] > 30 * MIB
 
 
 def test_the_peak_is_unknown_where_nobody_counts() -> None:

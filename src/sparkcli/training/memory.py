@@ -6,11 +6,8 @@ how it is cut.
 """
 
 import contextlib
-import ctypes
 import gc
 import logging
-import os
-import platform
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +23,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MIB = 2**20
-MMAP_THRESHOLD = -3
-"""glibc's name for it, M_MMAP_THRESHOLD of malloc.h: from what size on a block is the system's own."""
 
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "alloc_failed")
 """Parts of the messages by which allocators that raise a plain RuntimeError say it: torch's on a CPU, C++'s, cuBLAS."""
@@ -104,18 +99,6 @@ class Budget:
         self.tokens = max(1, min(self.tokens, cost(failed.parts, self.way)) // 2)
         log.warning("out of memory in a forward pass of %d tokens; going on with --tokens-per-batch %d",
                     failed.tokens, self.tokens)
-
-
-def return_freed_memory() -> None:
-    """Makes the C library give the memory of freed tensors back to the system, in this process, from now on.
-
-    glibc keeps freed blocks below a threshold for itself, raises that threshold up to 32 MiB, and before its version
-    2.38 does not find an aligned block again for a tensor of the same size (its bug 14581): a process on the CPU then
-    takes two to eight times what its tensors need. A fixed threshold ends that, and costs no measurable time. Nothing
-    happens with another C library, or where the user has set the threshold.
-    """
-    if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, MIB)
 
 
 def reset_peak(device: torch.device) -> None:

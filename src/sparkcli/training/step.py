@@ -31,7 +31,7 @@ from sparkcli.records import Scored
 from sparkcli.training.batches import MicroBatch, Part, deal, needed
 from sparkcli.training.forward import Scorer
 from sparkcli.training.losses import Loss, policy_loss
-from sparkcli.training.memory import Budget, fitting, read_peak, reset_peak, return_freed_memory
+from sparkcli.training.memory import Budget, fitting, read_peak, reset_peak
 from sparkcli.training.metrics import Stopwatch, Tally, phase_metrics, rows_of
 from sparkcli.training.mismatch import correction_weights, probe
 from sparkcli.training.optimizer import Optimizer, learning_rate
@@ -57,8 +57,6 @@ class Trainer:
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes = ALONE) -> None:
         self.policy, self.processes = policy, processes
         self.device = processes.device or policy.device
-        if self.device.type == "cpu":
-            return_freed_memory()
         trainable(policy, config)
         self.scorer = processes.prepare(Scorer(policy.model, policy.network, config.gradient_checkpointing))
         self.parameters = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
