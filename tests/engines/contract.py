@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.logprobs import naive_logprobs
 
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines import open_engine
 from sparkcli.models.policy import Policy, load
-from sparkcli.models.prefix import naive_logprobs
 from sparkcli.models.prompts import encode, stop_ids
 from sparkcli.records import Prompt, Rollout
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny
 
 from sparkcli.engines import cache
@@ -11,7 +12,6 @@ from sparkcli.engines.decoding import Request, Rules, decode
 from sparkcli.engines.draws import stream_key
 from sparkcli.errors import SparkError
 from sparkcli.models.policy import Policy
-from sparkcli.models.prefix import naive_logprobs
 
 RULES = Rules(temperature=1.0, top_k=0, top_p=1.0, stop_ids=[258])
 

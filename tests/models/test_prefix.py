@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.logprobs import completion_logprobs, naive_logprobs
 from tests.models.tiny import load_tiny, stir
 
 from sparkcli.config import TrainConfig
 from sparkcli.models.policy import Policy, add_adapter
-from sparkcli.models.prefix import completion_logprobs, filled, naive_logprobs, pad_right, spread
+from sparkcli.models.prefix import filled, pad_right, spread
 
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [20, 21], [40, 41, 42, 43]]
 COMPLETIONS = [[[1, 2, 3, 4], [9]], [[7, 7, 7], [8, 1], [3, 2, 1, 0, 5]], [[30, 31]]]

@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any
 
 import torch
+from tests.logprobs import naive_logprobs
 from torch import Tensor
 
 from sparkcli.models.policy import Policy
-from sparkcli.models.prefix import naive_logprobs
 from sparkcli.records import Scored
 from sparkcli.training.step import Trainer
 

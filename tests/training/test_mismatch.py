@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.logprobs import completion_logprobs
 from torch import Tensor
 
 from sparkcli.builtin.tiny_math.task import problems
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines import open_engine
 from sparkcli.models.policy import Policy, load
-from sparkcli.models.prefix import completion_logprobs
 from sparkcli.records import Prompt, Rollout
 from sparkcli.training.mismatch import QUANTILES, correction_weights, hints, probe
 from sparkcli.training.samples import Sample

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.logprobs import completion_logprobs
 from torch.nn import functional
 
 from sparkcli.config import TrainConfig
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.policy import Policy
-from sparkcli.models.prefix import completion_logprobs
 from sparkcli.records import Scored
 from sparkcli.training.metrics import MACHINE
 from sparkcli.training.step import Trainer

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.logprobs import naive_logprobs
 from tests.training.references import difference, gradients_of, move, near
 from tests.training.trl_oracle import WIDE, build, settle
 from torch import Tensor
@@ -18,7 +19,7 @@ from sparkcli.config import TrainConfig
 from sparkcli.method.advantages import advantages
 from sparkcli.method.objectives import OBJECTIVES, objective
 from sparkcli.models.policy import Policy, reference
-from sparkcli.models.prefix import naive_logprobs, pad_left, pad_right
+from sparkcli.models.prefix import pad_left, pad_right
 from sparkcli.records import Scored, groups
 from sparkcli.training.step import Trainer
 

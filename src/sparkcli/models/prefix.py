@@ -20,7 +20,6 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from sparkcli.errors import UsageError
-from sparkcli.models.head import chosen_logprobs
 
 Prompts = Sequence[Sequence[int]]
 """Token ids of each prompt."""
@@ -151,27 +150,6 @@ def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completio
     return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
 
 
-def completion_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
-                        temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of completions under softmax(logits / temperature), each group's prompt computed once.
-
-    Args:
-        temperature: above 0; one for all rows, or a tensor `[B]`. The others are those of `shared_hidden`.
-
-    Returns:
-        `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; the groups' rows in order.
-    """
-    hidden_KD = shared_hidden(model, prompts_P, completions_by_group)
-    return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
-
-
-def naive_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
-                   temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
-    """The same as `completion_logprobs` by a plain forward pass over each whole sequence: N times the prompt's work."""
-    hidden_KD = naive_hidden(model, prompts_P, completions_by_group)
-    return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
-
-
 def filled(lengths_B: Sequence[int], device: torch.device) -> Tensor:
     """Where the tokens of ragged rows stand in the flat rectangle of `pad_right`: places `[K]` below B · T.
 
@@ -192,13 +170,3 @@ def spread(values_K: Tensor, lengths_B: Sequence[int]) -> Tensor:
     """A value for each token, in order, as a rectangle `[B, T]` that is 0 at the padding on the right."""
     shape = len(lengths_B), max(lengths_B, default=0)
     return values_K.new_zeros(math.prod(shape)).index_copy(0, filled(lengths_B, values_K.device), values_K).view(shape)
-
-
-def _logprobs(network: PreTrainedModel, hidden_KD: Tensor, completions_by_group: Completions,
-              temperature: float | Tensor) -> tuple[Tensor, Tensor]:
-    completions_B = [row for group in completions_by_group for row in group]
-    ids_BT, mask_BT = pad_right(completions_B, network.device)
-    if isinstance(temperature, Tensor):
-        temperature = temperature.to(network.device)[:, None].expand(mask_BT.shape)[mask_BT]
-    logprobs_K, _ = chosen_logprobs(network, hidden_KD, ids_BT[mask_BT], temperature)
-    return spread(logprobs_K, [len(row) for row in completions_B]), mask_BT
