@@ -153,8 +153,9 @@ def _told(folder: Path) -> list[Path]:
 def _failure(processes: Sequence["subprocess.Popen[bytes]"], folder: Path) -> SparkError:
     """The error that came first: of a process that was killed, else what was told first. The others lost a peer."""
     codes = [process.poll() or 0 for process in processes]
+    told = {int(path.name) for path in _told(folder)}
     for rank, code in enumerate(codes):
-        if code < 0:
+        if code < 0 and rank not in told:
             return SparkError(f"process {rank} of {len(codes)} was killed (signal {-code}); if memory ran out, lower "
                               "--tokens-per-batch")
     first = min(_told(folder), key=lambda path: path.stat().st_mtime_ns, default=None)
