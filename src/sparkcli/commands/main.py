@@ -61,9 +61,15 @@ def main() -> None:
         silence_stdout()
         tell(f"standard output: {error.strerror}")
         status = SparkError.exit_code
-    if status and "RANK" in os.environ:  # one of several processes: threads that still talk to the others abort an exit
-        os._exit(status)
+    if status and _is_among_others():
+        os._exit(status)  # threads that still talk to the other processes would abort a tidy exit
     sys.exit(status)
+
+
+def _is_among_others() -> bool:
+    """Whether this process still trains together with others, for which torch must have been loaded."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
 def run(app: typer.Typer, program: str, arguments: list[str]) -> int:
