@@ -5,6 +5,7 @@ from, in this order: the flag, the variable `SPARKCLI_<SECTION>_<FIELD>`, the re
 """
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ class ModelConfig:
 
     name: str = option("builtin:tiny-math", "local folder, hub id, or builtin:tiny-math", flag="-m,--model")
     policy: str | None = option(None, "policy directory written by train-step, on top of the model")
-    engine: Literal["auto", "transformers", "scripted"] = option(
-        "auto", "what samples; scripted is deterministic and needs no model (dry runs, tests)")
+    engine: Literal["auto", "transformers", "vllm", "openai", "scripted"] = option(
+        "auto", "what samples; auto: a server if one is given, vllm on a GPU if installed, else transformers; scripted "
+                "is deterministic and needs no model (dry runs, tests)")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "auto", "weights in memory; auto: the checkpoint's on a GPU, float32 on a CPU")
     load_in_4bit: bool = option(False, "NF4 weights under the adapter (QLoRA); needs bitsandbytes")
@@ -49,7 +51,11 @@ class SamplingConfig:
     max_tokens: int = option(768, "new tokens per completion at most", low=1)
     max_prompt_tokens: int = option(8192, "a longer prompt is an error of that prompt, never cut", low=1)
     batch_size: int = option(256, "completions in flight at once", low=1)
+    batch_tokens: int = option(1 << 18, "tokens in flight at once, prompts' included; halved when memory runs out "
+                                        "(transformers)", low=1)
     seed: int = option(0, "same seed, same completions, whatever the batch size", low=0)
+    vllm: dict[str, Any] | None = option(None, "KEY=VALUE: an argument of vllm.LLM as it is, e.g. "
+                                               "tensor_parallel_size=8; repeatable")
 
     def drawing(self, samples: int) -> "RolloutConfig":
         """The same sampling with `samples` completions per prompt, as engines read it."""
@@ -64,6 +70,40 @@ class RolloutConfig(SamplingConfig):
     section: ClassVar[str] = "rollout"
 
     samples: int = option(8, "completions per prompt", low=1, flag="-n,--samples")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """OpenAI-compatible servers that sample."""
+
+    section: ClassVar[str] = "server"
+
+    base_url: tuple[str, ...] = option((), "server, e.g. http://127.0.0.1:8000/v1; repeatable, they share the work")
+    served_name: str | None = option(None, "what the servers call the model; unset: as -m names it, or the only one")
+    api_key_env: str = option("OPENAI_API_KEY", "environment variable that holds the API key")
+    api_key_file: str | None = option(None, "file that holds the API key, over the variable")
+    concurrency: int = option(64, "prompts in flight at each server", low=1)
+    timeout: float = option(600.0, "seconds for one reply; then it is asked for again", low=0.1)
+    retries: int = option(4, "times a prompt is asked for again, at another server if there is one", low=0)
+    patience: float = option(60.0, "seconds without any server that answers, until the command gives up", low=0.0)
+    sync_adapters: bool = option(False, "load --policy into the servers (vLLM's, that see its folder) at run time")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """A vLLM server that is ready for training."""
+
+    section: ClassVar[str] = "serve"
+
+    host: str = option("127.0.0.1", "address to listen at; policies can be loaded by whoever reaches it")
+    port: int = option(8000, "port to listen at; 0: a free one", low=0, high=65535)
+    served_name: str | None = option(None, "what clients call the model; unset: as -m names it")
+    max_lora_rank: int = option(64, "largest rank of an adapter that can be loaded; 0: full weights only", low=0)
+    max_model_len: int | None = option(None, "tokens of prompt and completion at most; unset: the model's context",
+                                       low=1)
+    wait: float = option(900.0, "seconds until it must be healthy", low=1.0)
+    vllm: dict[str, Any] | None = option(None, "KEY=VALUE: an argument of vLLM's server as it is, e.g. "
+                                               "data_parallel_size=8; repeatable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +198,8 @@ class TrainConfig:
     correction_cap: float = option(3.0, "largest importance weight", low=1.0)
     allow_stale: bool = option(False, "take rollouts of other policies than the parent; corrected by truncation "
                                       "unless told otherwise")
+    score_missing: bool = option(False, "take rollouts that are text alone: token ids and log-probs are computed as if "
+                                        "the parent had sampled them")
     tokens_per_batch: int = option(16384, "tokens in one forward pass at most; halved when memory runs out", low=1)
     gradient_checkpointing: bool = option(False, "recompute activations: less memory, about a third slower")
     seed: int = option(0, "order of the samples", low=0)
@@ -238,8 +280,8 @@ class LoopConfig:
 
 
 SECTIONS: Mapping[str, type] = types.MappingProxyType({cls.section: cls for cls in (
-    LoopConfig, ModelConfig, PrepareConfig, RolloutConfig, VerifyConfig, ShapingConfig, RecycleConfig, TrainConfig,
-    JudgeConfig, ReflectConfig, EvalConfig)})
+    LoopConfig, ModelConfig, PrepareConfig, RolloutConfig, ServerConfig, ServeConfig, VerifyConfig, ShapingConfig,
+    RecycleConfig, TrainConfig, JudgeConfig, ReflectConfig, EvalConfig)})
 
 
 def resolve(cls: type[C], flags: Mapping[str, Any], environ: Mapping[str, str], recipe: Mapping[str, Any]) -> C:
@@ -276,7 +318,8 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
 
 
 def parse_text(cls: Any, name: str, text: str, where: str) -> Any:
-    """A value written as text (environment, `--set`) as the field's type; a list is split at commas."""
+    """A value written as text (environment, `--set`) as the field's type; a list is split at commas, a mapping is a
+    JSON object."""
     kind, allows_none = field_type(cls, name)
     if allows_none and text.lower() in ("", "none"):
         return None
@@ -285,6 +328,8 @@ def parse_text(cls: Any, name: str, text: str, where: str) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind is tuple:
             return tuple(text.split(","))
+        if kind is dict:
+            return json.loads(text)
         return kind(text) if kind in (int, float) else text
     except (KeyError, ValueError):
         raise UsageError(f"{where}: expected {kind.__name__}, found {text!r}") from None
@@ -297,6 +342,8 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
         return None
     if kind is tuple and isinstance(value, list | tuple):
         return tuple(value)
+    if kind is dict and isinstance(value, list):
+        value = _pairs(value, where)
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
@@ -312,8 +359,25 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
     return value
 
 
+def literal(text: str) -> Any:
+    """A value of no declared type: JSON where it is that (a number, true, a list), else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _pairs(texts: list[str], where: str) -> dict[str, Any]:
+    """`KEY=VALUE` texts as a mapping."""
+    pairs = [text.partition("=") for text in texts]
+    for key, equals, value in pairs:
+        if not key or not equals:
+            raise UsageError(f"{where}: expected KEY=VALUE, found {key + equals + value!r}")
+    return {key: literal(value) for key, _, value in pairs}
+
+
 def field_type(cls: Any, name: str) -> tuple[type, bool]:
-    """The plain type of a field (bool, int, float, str or tuple), and whether None is allowed."""
+    """The plain type of a field (bool, int, float, str, tuple or dict), and whether None is allowed."""
     members = _members(cls, name)
     kind = next(member for member in members if member is not types.NoneType)
     origin = typing.get_origin(kind)

@@ -1,6 +1,6 @@
 """What every engine promises. A test module subclasses `EngineContract` and brings the fixture `model`.
 
-`faithful` engines sample a network: their tokens and log-probs can be checked against it.
+`Faithful` engines sample a network: their tokens and log-probs can be checked against it.
 """
 
 from collections.abc import Iterable
@@ -14,8 +14,9 @@ from tests.logprobs import naive_logprobs
 
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines import open_engine
+from sparkcli.engines.base import Engine
 from sparkcli.models.policy import Policy, load
-from sparkcli.models.prompts import encode, stop_ids
+from sparkcli.models.prompts import encode
 from sparkcli.records import Prompt, Rollout
 
 CONFIG = RolloutConfig(samples=4, max_tokens=24, batch_size=16, seed=1)
@@ -29,13 +30,6 @@ PROMPTS = [
     Prompt(id="reflect", prompt="An attempt said 9. Solve 4 + 4 afresh.", answer="8", task="reflect"),
     Prompt(id="open", prompt="Say something about π."),
 ]
-
-
-def run(model: ModelConfig, prompts: Iterable[Prompt] = PROMPTS, **changes: object) -> list[list[Rollout]]:
-    engine = open_engine(model)
-    groups = list(engine.sample(prompts, replace(CONFIG, **changes)))
-    engine.close()
-    return groups
 
 
 def emitted(groups: list[list[Rollout]]) -> list[list[tuple[int, ...] | None]]:
@@ -59,8 +53,25 @@ def assert_same_but_for_rounding(a: list[list[Rollout]], b: list[list[Rollout]])
 class EngineContract:
     """Promises that need no network to check."""
 
+    def opened(self, model: ModelConfig) -> Engine:
+        """An engine with that policy; where opening one takes seconds, one that was opened before, told to load it."""
+        return open_engine(model, CONFIG)
+
+    def released(self, engine: Engine) -> None:
+        engine.close()
+
+    def assert_same(self, a: list[list[Rollout]], b: list[list[Rollout]]) -> None:
+        """That one call is as good as the other. Engines whose batches depend on the clock differ by rounding."""
+        assert a == b
+
+    def run(self, model: ModelConfig, prompts: Iterable[Prompt] = PROMPTS, **changes: object) -> list[list[Rollout]]:
+        engine = self.opened(model)
+        groups = list(engine.sample(prompts, replace(CONFIG, **changes)))
+        self.released(engine)
+        return groups
+
     def test_a_group_per_prompt_in_the_order_of_the_prompts(self, model: ModelConfig) -> None:
-        groups = run(model)
+        groups = self.run(model)
         assert [group[0].id for group in groups] == [prompt.id for prompt in PROMPTS]
         for group, prompt in zip(groups, PROMPTS, strict=True):
             assert [rollout.sample for rollout in group] == list(range(CONFIG.samples))
@@ -72,81 +83,82 @@ class EngineContract:
             for number in range(10**9):
                 yield Prompt(id=str(number), prompt=f"{number} + 1 = ?", answer=str(number + 1))
 
-        stream = iter(open_engine(model).sample(endless(), CONFIG))
+        stream = iter(self.opened(model).sample(endless(), CONFIG))
         assert [next(stream)[0].id for _ in range(3)] == ["0", "1", "2"]
 
     def test_every_token_has_its_log_probability(self, model: ModelConfig) -> None:
-        for rollout in rollouts_of(run(model)):
+        for rollout in rollouts_of(self.run(model)):
             assert rollout.token_ids and rollout.prompt_token_ids and rollout.logprobs
             assert len(rollout.logprobs) == len(rollout.token_ids) <= CONFIG.max_tokens
             assert all(logprob <= 1e-6 for logprob in rollout.logprobs)
 
     def test_a_record_says_how_it_was_drawn(self, model: ModelConfig) -> None:
-        rollout = run(model, temperature=0.7, top_p=0.9, top_k=20)[0][0]
+        rollout = self.run(model, temperature=0.7, top_p=0.9, top_k=20)[0][0]
         sampling = rollout.sampling
         assert sampling is not None and sampling.engine.partition("/")[0] == model.engine
         assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed, sampling.max_tokens) == (
             0.7, 0.9, 20, CONFIG.seed, CONFIG.max_tokens)
 
     def test_the_same_seed_gives_the_same_bytes(self, model: ModelConfig) -> None:
-        assert run(model) == run(model)
+        self.assert_same(self.run(model), self.run(model))
 
     def test_another_seed_gives_other_samples(self, model: ModelConfig) -> None:
-        assert texts(run(model)) != texts(run(model, seed=2))
+        assert texts(self.run(model)) != texts(self.run(model, seed=2))
 
     def test_samples_of_a_group_differ(self, model: ModelConfig) -> None:
-        assert all(len({rollout.completion for rollout in group}) > 1 for group in run(model, samples=8))
+        assert all(len({rollout.completion for rollout in group}) > 1 for group in self.run(model, samples=8))
 
     def test_equal_prompts_with_other_ids_get_other_samples(self, model: ModelConfig) -> None:
         twins = [replace(PROMPTS[0], id=name) for name in ("one", "two")]
-        one, two = run(model, twins, samples=8)
+        one, two = self.run(model, twins, samples=8)
         assert [r.completion for r in one] != [r.completion for r in two]
 
     @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
     def test_the_batch_size_changes_nothing(self, model: ModelConfig, batch_size: int) -> None:
-        assert_same_but_for_rounding(run(model, batch_size=batch_size), run(model))
+        assert_same_but_for_rounding(self.run(model, batch_size=batch_size), self.run(model))
 
     def test_the_company_changes_nothing(self, model: ModelConfig) -> None:
-        alone = [group for prompt in PROMPTS for group in run(model, [prompt])]
-        assert_same_but_for_rounding(alone, run(model))
+        alone = [group for prompt in PROMPTS for group in self.run(model, [prompt])]
+        assert_same_but_for_rounding(alone, self.run(model))
 
     def test_fewer_samples_are_the_first_ones(self, model: ModelConfig) -> None:
-        few = run(model, samples=2)
-        assert_same_but_for_rounding(few, [group[:2] for group in run(model)])
+        few = self.run(model, samples=2)
+        assert_same_but_for_rounding(few, [group[:2] for group in self.run(model)])
 
     def test_greedy_samples_are_all_alike_whatever_the_seed(self, model: ModelConfig) -> None:
-        groups = run(model, temperature=0.0)
+        groups = self.run(model, temperature=0.0)
         assert all(len({rollout.completion for rollout in group}) == 1 for group in groups)
-        assert emitted(groups) == emitted(run(model, temperature=0.0, seed=5))
+        assert emitted(groups) == emitted(self.run(model, temperature=0.0, seed=5))
 
     def test_the_limit_of_tokens_is_a_reason_to_end(self, model: ModelConfig) -> None:
-        rollouts = rollouts_of(run(model, max_tokens=2))
+        rollouts = rollouts_of(self.run(model, max_tokens=2))
         assert all(len(rollout.token_ids or ()) <= 2 for rollout in rollouts)
         assert "length" in {rollout.finish_reason for rollout in rollouts}
 
     def test_a_bad_prompt_does_not_lose_the_others(self, model: ModelConfig) -> None:
         long = Prompt(id="long", prompt="x" * 200, answer="1")
-        groups = run(model, [PROMPTS[0], long, PROMPTS[1]], max_prompt_tokens=100)
+        groups = self.run(model, [PROMPTS[0], long, PROMPTS[1]], max_prompt_tokens=100)
         assert [len(group) for group in groups] == [CONFIG.samples, 1, CONFIG.samples]
         bad = groups[1][0]
         assert bad.finish_reason == "error" and bad.completion == "" and bad.token_ids is None
         assert "'long'" in (bad.error or "") and "--max-prompt-tokens" in (bad.error or "")
-        assert_same_but_for_rounding(groups[::2], run(model, PROMPTS[:2]))
+        assert_same_but_for_rounding(groups[::2], self.run(model, PROMPTS[:2]))
 
     def test_no_prompts_give_no_groups(self, model: ModelConfig) -> None:
-        assert run(model, []) == []
+        assert self.run(model, []) == []
 
     def test_a_policy_swapped_in_equals_a_fresh_load(self, model: ModelConfig, policies: dict[str, Path]) -> None:
-        engine = open_engine(model)
+        engine = self.opened(model)
         bare = list(engine.sample(PROMPTS, CONFIG))
         for name in ("lora", "lora2", "full", "lora"):
             engine.load_policy(policies[name])
             swapped = list(engine.sample(PROMPTS, CONFIG))
-            assert swapped == run(replace(model, policy=str(policies[name])))
+            self.assert_same(swapped, self.run(replace(model, policy=str(policies[name]))))
             assert texts(swapped) != texts(bare)
             assert swapped[0][0].policy != bare[0][0].policy
         engine.load_policy(None)
-        assert list(engine.sample(PROMPTS, CONFIG)) == bare
+        self.assert_same(list(engine.sample(PROMPTS, CONFIG)), bare)
+        self.released(engine)
 
 
 class FaithfulContract(EngineContract):
@@ -157,16 +169,16 @@ class FaithfulContract(EngineContract):
         return load(replace(model, engine="auto"))
 
     def test_ids_are_those_of_the_tokenizer(self, model: ModelConfig, policy: Policy) -> None:
-        for group, prompt in zip(run(model), PROMPTS, strict=True):
+        for group, prompt in zip(self.run(model), PROMPTS, strict=True):
             for rollout in group:
-                assert list(rollout.prompt_token_ids or ()) == encode(prompt, policy).token_ids
-                assert policy.tokenizer.decode(rollout.token_ids, skip_special_tokens=True) == rollout.completion
+                assert list(rollout.prompt_token_ids or ()) == encode(prompt, policy.reader).token_ids
+                assert policy.reader.tokenizer.decode(rollout.token_ids, skip_special_tokens=True) == rollout.completion
 
     @pytest.mark.parametrize("temperature", [0.7, 1.0])
     def test_log_probs_agree_with_a_float32_forward(
         self, model: ModelConfig, policy: Policy, temperature: float
     ) -> None:
-        for group in run(model, temperature=temperature):
+        for group in self.run(model, temperature=temperature):
             with torch.no_grad():
                 logprobs_BT, mask_BT = naive_logprobs(
                     policy.model, [group[0].prompt_token_ids or ()], [[r.token_ids or () for r in group]], temperature)
@@ -174,7 +186,7 @@ class FaithfulContract(EngineContract):
             torch.testing.assert_close(recorded, logprobs_BT[mask_BT], rtol=0, atol=1e-4)
 
     def test_greedy_takes_the_most_likely_and_records_temperature_1(self, model: ModelConfig, policy: Policy) -> None:
-        rollout = run(model, PROMPTS[:1], temperature=0.0, samples=1)[0][0]
+        rollout = self.run(model, PROMPTS[:1], temperature=0.0, samples=1)[0][0]
         ids = torch.tensor([[*(rollout.prompt_token_ids or ()), *(rollout.token_ids or ())]])
         with torch.no_grad():
             logprobs_TV = policy.model(input_ids=ids).logits[0].log_softmax(1)
@@ -183,15 +195,22 @@ class FaithfulContract(EngineContract):
         assert rollout.logprobs == pytest.approx(best.values.tolist(), abs=1e-4)
 
     def test_nucleus_log_probs_are_renormalised(self, model: ModelConfig) -> None:
-        for rollout in rollouts_of(run(model, top_k=1)):
+        for rollout in rollouts_of(self.run(model, top_k=1)):
             assert rollout.logprobs == pytest.approx([0.0] * len(rollout.logprobs or ()), abs=1e-5)
 
     def test_reasons_to_end(self, model: ModelConfig, policy: Policy) -> None:
-        ends = set(stop_ids(policy))
-        rollouts = rollouts_of(run(model))
+        ends = set(policy.reader.stop_ids)
+        rollouts = rollouts_of(self.run(model))
         assert {rollout.finish_reason for rollout in rollouts} == {"stop", "length"}
         for rollout in rollouts:
             *body, last = rollout.token_ids or ()
             assert not ends.intersection(body)
             assert (last in ends) == (rollout.finish_reason == "stop")
             assert rollout.finish_reason == "stop" or len(rollout.token_ids or ()) == CONFIG.max_tokens
+
+    def test_a_prompt_longer_than_the_context_is_refused_by_name(self, model: ModelConfig) -> None:
+        long = Prompt(id="endless", prompt="1 + " * 400, answer="1")
+        bad, good = self.run(model, [long, PROMPTS[0]], max_prompt_tokens=10**6)
+        error = bad[0].error or ""
+        assert bad[0].finish_reason == "error" and "'endless'" in error and "context" in error
+        self.assert_same([good], self.run(model, PROMPTS[:1]))

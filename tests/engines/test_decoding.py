@@ -9,7 +9,7 @@ from tests.models.tiny import load_tiny
 
 from sparkcli.engines import cache
 from sparkcli.engines.decoding import Request, Rules, decode
-from sparkcli.engines.draws import stream_key
+from sparkcli.engines.seeds import stream_key
 from sparkcli.errors import SparkError
 from sparkcli.models.policy import Policy
 

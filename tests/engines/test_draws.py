@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sparkcli.engines.draws import draw, stream_key, truncated, uniforms
+from sparkcli.engines.draws import draw, truncated, uniforms
+from sparkcli.engines.seeds import stream_key
 
 LOGITS_V = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, -torch.inf])
 

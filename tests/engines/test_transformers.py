@@ -17,7 +17,7 @@ PROMPT = Prompt(id="x", prompt="1 + 1 = ?", answer="2")
 
 def test_the_trainers_policy_is_shared_not_copied(model_folder: Path) -> None:
     policy = load_tiny(model_folder)
-    engine = open_engine(ModelConfig(name="unused"), policy)
+    engine = open_engine(ModelConfig(name="unused"), policy=policy)
     before = list(engine.sample([PROMPT], CONFIG))
     add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8))
     assert list(engine.sample([PROMPT], CONFIG)) == before

@@ -29,8 +29,8 @@ def test_it_loads_with_transformers_alone(model_folder: Path, tmp_path: Path, me
         expected, found = policy.model(input_ids=PROMPT).logits, plain(input_ids=PROMPT).logits.float()
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 if dtype == "auto" else 0.5)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "plain")
-    assert tokenizer.chat_template == policy.tokenizer.chat_template
-    assert GenerationConfig.from_pretrained(tmp_path / "plain").eos_token_id == policy.tokenizer.eos_token_id
+    assert tokenizer.chat_template == policy.reader.tokenizer.chat_template
+    assert GenerationConfig.from_pretrained(tmp_path / "plain").eos_token_id == policy.reader.tokenizer.eos_token_id
     assert not list((tmp_path / "plain").glob("*adapter*")) + list((tmp_path / "plain").glob("trainer*"))
 
 

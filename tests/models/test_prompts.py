@@ -1,14 +1,15 @@
 """What the network reads of a prompt."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.models.tiny import load_tiny, write_model
+from transformers import GenerationConfig
 
 from sparkcli.errors import InputError
 from sparkcli.models.policy import Policy
-from sparkcli.models.prompts import context_length, encode, stop_ids
+from sparkcli.models.prompts import encode
+from sparkcli.models.reader import stop_ids
 from sparkcli.records import Prompt
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}]
@@ -20,7 +21,7 @@ def policy(model_folder: Path) -> Policy:
 
 
 def read(prompt: Prompt, policy: Policy) -> str:
-    return policy.tokenizer.decode(encode(prompt, policy).token_ids)
+    return policy.reader.tokenizer.decode(encode(prompt, policy.reader).token_ids)
 
 
 def test_a_string_is_one_user_message(policy: Policy) -> None:
@@ -29,8 +30,8 @@ def test_a_string_is_one_user_message(policy: Policy) -> None:
 
 
 def test_ids_are_those_of_the_tokenizers_own_template(policy: Policy) -> None:
-    expected = policy.tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True)["input_ids"]
-    assert encode(Prompt(id="x", prompt=MESSAGES), policy).token_ids == expected
+    expected = policy.reader.tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True)["input_ids"]
+    assert encode(Prompt(id="x", prompt=MESSAGES), policy.reader).token_ids == expected
 
 
 def test_text_parts_are_their_text(policy: Policy) -> None:
@@ -53,32 +54,30 @@ def test_without_a_template_the_plain_text_is_read(tmp_path: Path) -> None:
 ])
 def test_what_cannot_be_read_is_named(policy: Policy, prompt: Prompt, limit: int | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        encode(prompt, policy, limit)
+        encode(prompt, policy.reader, limit)
 
 
 def test_an_empty_prompt_without_a_template_is_named(tmp_path: Path) -> None:
     plain = load_tiny(write_model(tmp_path / "plain", chat=False))
     with pytest.raises(InputError, match="'x': is empty"):
-        encode(Prompt(id="x", prompt=""), plain)
+        encode(Prompt(id="x", prompt=""), plain.reader)
 
 
 def test_a_template_that_refuses_is_the_prompts_error(policy: Policy) -> None:
-    template = policy.tokenizer.chat_template
-    policy.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    template = policy.reader.tokenizer.chat_template
+    policy.reader.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     try:
         with pytest.raises(InputError, match=r"'x': .*no system role"):
-            encode(Prompt(id="x", prompt=MESSAGES), policy)
+            encode(Prompt(id="x", prompt=MESSAGES), policy.reader)
     finally:
-        policy.tokenizer.chat_template = template
+        policy.reader.tokenizer.chat_template = template
 
 
 def test_every_end_marker_stops(policy: Policy) -> None:
-    end, chat_end = (policy.tokenizer.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<|im_end|>"))
-    assert stop_ids(policy) == [chat_end]
-    policy.network.generation_config.eos_token_id = [end]
-    assert stop_ids(replace(policy)) == sorted([end, chat_end])
-    policy.network.generation_config.eos_token_id = chat_end
+    end, chat_end = (policy.reader.tokenizer.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<|im_end|>"))
+    assert policy.reader.stop_ids == [chat_end]
+    assert stop_ids(policy.reader.tokenizer, GenerationConfig(eos_token_id=[end])) == sorted([end, chat_end])
 
 
 def test_the_context_is_the_models(policy: Policy) -> None:
-    assert context_length(policy) == 512
+    assert policy.reader.context == 512

@@ -6,14 +6,14 @@ from typing import Any
 from sparkcli.builtin.tiny_math.task import problems
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines import open_engine
-from sparkcli.models.policy import Policy, load
+from sparkcli.models.policy import Policy
 from sparkcli.records import Rollout, Scored, Verdict, extend
 
 
 def rollouts(policy: Policy | None = None, *, prompts: int = 6, samples: int = 4, max_tokens: int = 48,
              **sampling: Any) -> list[Rollout]:
     """Sampled for the first problems of the training split."""
-    engine = open_engine(ModelConfig(device="cpu"), policy or load(ModelConfig(device="cpu")))
+    engine = open_engine(ModelConfig(device="cpu"), policy=policy)
     config = RolloutConfig(samples=samples, max_tokens=max_tokens, **sampling)
     return [rollout for group in engine.sample(problems("train", seed=0, limit=prompts), config) for rollout in group]
 

@@ -193,7 +193,7 @@ def prompts() -> list[Prompt]:
 
 
 def sampled(policy: Policy, prompts: Sequence[Prompt], **settings: Any) -> list[Rollout]:
-    engine = open_engine(ModelConfig(device="cpu"), policy)
+    engine = open_engine(ModelConfig(device="cpu"), policy=policy)
     config = RolloutConfig(samples=4, max_tokens=48, **settings)
     return [rollout for group in engine.sample(prompts, config) for rollout in group]
 

@@ -1,6 +1,5 @@
 """`bench`: benchmarks of a policy."""
 
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ import typer
 
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import STYLE, add, command
-from sparkcli.config import ModelConfig, ReflectConfig, RolloutConfig, VerifyConfig
+from sparkcli.commands.sampling import opened
+from sparkcli.config import ModelConfig, ReflectConfig, RolloutConfig, ServerConfig, VerifyConfig
 from sparkcli.errors import UsageError, nearest
 from sparkcli.files.templates import read_templates
 from sparkcli.method.templates import Templates
@@ -32,7 +32,8 @@ def names() -> None:
 
 
 @command
-def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: RolloutConfig, console: Console) -> None:
+def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: RolloutConfig, server: ServerConfig,
+        console: Console) -> None:
     """Results go to standard output as JSON, and to standard error as a table. Items to judge, to compare and to
     reflect on are made from the bare model's answers, so that every policy of a model is asked the same. --samples is
     the N of voting and best-of-N.
@@ -45,11 +46,11 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
     from sparkcli.bench.heldout import held_out
     from sparkcli.bench.stages import Stages
     from sparkcli.bench.tables import results_table
-    from sparkcli.engines import open_engine
     from sparkcli.verdicts.referee import Referee
 
     templates = Templates.from_tables(read_templates())
-    with closing(open_engine(replace(model, policy=None))) as engine, Referee(VerifyConfig()) as referee:
+    bare = replace(model, policy=None)
+    with opened(bare, config, server, console) as engine, Referee(VerifyConfig()) as referee:
         stages = Stages(engine.sample, referee.verify, templates, config, ReflectConfig())
         items = held_out(tiny_math.standard(), stages, min(limit or tiny_math.ITEMS, tiny_math.ITEMS))
         engine.load_policy(Path(model.policy) if model.policy else None)

@@ -8,6 +8,7 @@ import sys
 
 from sparkcli import __version__
 from sparkcli.commands.options import command
+from sparkcli.config import ModelConfig, ServerConfig
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "math-verify", "orjson", "typer",
             "rich")
@@ -30,13 +31,15 @@ def doctor() -> None:
 
 def _facts() -> list[tuple[str, str]]:
     """Name and finding, in the order printed."""
+    from sparkcli.engines import choose
+
     facts = [("sparkcli", __version__), ("python", f"{platform.python_version()} on {platform.platform()}"),
              ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
              ("memory", _memory())]
     facts += [(name, _version(name) or "MISSING: pip install sparkcli") for name in PACKAGES]
     facts += [(name, _version(name) or f"not installed; optional: pip install 'sparkcli[{extra}]'")
               for name, extra in OPTIONAL.items()]
-    return [*facts, ("device", _device()), ("engine", "transformers"),
+    return [*facts, ("device", _device()), ("engine", "{} ({})".format(*choose(ModelConfig(), ServerConfig()))),
             ("sandbox for code", _sandbox()),
             ("built-in model", "builtin:tiny-math" if _builtin() else "MISSING from this installation")]
 

@@ -1,12 +1,12 @@
 """`judge`: rollouts in, the model's own judgements out. Streams, a few hundred verdicts at a time."""
 
-from contextlib import closing
 from functools import partial
 
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import Out, Resume, Rollouts, command
-from sparkcli.config import JudgeConfig, ModelConfig
+from sparkcli.commands.sampling import opened
+from sparkcli.config import JudgeConfig, ModelConfig, ServerConfig
 from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
 from sparkcli.method.judging import judge as judged
@@ -16,18 +16,16 @@ from sparkcli.records import Rollout, groups
 
 @command
 def judge(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig, config: JudgeConfig,
-          console: Console) -> None:
+          server: ServerConfig, console: Console) -> None:
     """Is each answer right, or which of a prompt's answers is better? A reply without a readable
     verdict is `no_verdict`, never "wrong".
 
     sparkcli rollout prompts.jsonl -n 8 | sparkcli judge --votes 3 | jq .judgement.score
     """
-    from sparkcli.engines import open_engine
-
     templates = Templates.from_tables(read_templates(config.templates))
     without = total = 0
     records = Inputs(rollouts, Rollout)
-    with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
+    with (Output(out, resume=resume) as sink, opened(model, config, server, console) as engine,
           console.progress("judge", records=out) as advance):
         todo = groups(sink.skip_done(records))
         for record in judged(todo, partial(engine.sample, config=config.drawing(1)), config, templates, config.seed):

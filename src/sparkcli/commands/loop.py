@@ -10,7 +10,7 @@ import typer
 
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import command
-from sparkcli.config import SECTIONS, LoopConfig, parse_text, resolve
+from sparkcli.config import SECTIONS, LoopConfig, field_type, literal, parse_text, resolve
 from sparkcli.errors import UsageError, nearest
 from sparkcli.files.recipe import read_recipe
 
@@ -55,14 +55,19 @@ def _lay_over(sections: dict[str, Any], overrides: list[str], environ: Mapping[s
     outranked = set()
     for text in overrides:
         name, equals, value = text.partition("=")
-        section, dot, key = name.partition(".")
+        section, dot, path = name.partition(".")
+        key, _, inner = path.partition(".")
         if not equals or not dot:
             raise UsageError(f"--set {text!r}: expected SECTION.KEY=VALUE, e.g. --set train.lr=1e-4")
         if section not in SECTIONS:
             raise UsageError(f"--set {text!r}: unknown section{nearest(section, SECTIONS)}")
         keys = [f.name for f in fields(SECTIONS[section])]
-        if key not in keys:
+        if key not in keys or (inner and field_type(SECTIONS[section], key)[0] is not dict):
             raise UsageError(f"--set {text!r}: unknown key{nearest(key, keys)}")
-        sections.setdefault(section, {})[key] = parse_text(SECTIONS[section], key, value, f"--set {name}")
+        settings = sections.setdefault(section, {})
+        if inner:
+            settings[key] = {**settings.get(key, {}), inner: literal(value)}
+        else:
+            settings[key] = parse_text(SECTIONS[section], key, value, f"--set {name}")
         outranked.add(f"SPARKCLI_{section}_{key}".upper())
     return {variable: value for variable, value in environ.items() if variable not in outranked}

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from typing import Annotated
 
@@ -11,7 +10,8 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import Out, Resume, command
-from sparkcli.config import ModelConfig, ReflectConfig
+from sparkcli.commands.sampling import opened
+from sparkcli.config import ModelConfig, ReflectConfig, ServerConfig
 from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
 from sparkcli.method.judging import Sample
@@ -28,17 +28,15 @@ Answers = Annotated[str, typer.Argument(help="prompts, answered here first, or r
 
 @command
 def reflect(records: Answers = "-", *, out: Out = "-", resume: Resume = False, model: ModelConfig,
-            config: ReflectConfig, console: Console) -> None:
+            config: ReflectConfig, server: ServerConfig, console: Console) -> None:
     """Answers, judges itself, and solves afresh what it judges wrong; the whole trace is kept.
 
     sparkcli reflect heldout.jsonl -m $M --policy policy/9 | sparkcli verify | jq .reward
     """
-    from sparkcli.engines import open_engine
-
     templates = Templates.from_tables(read_templates(config.templates))
     changed = total = 0
     given = Inputs(records, Prompt)
-    with (Output(out, resume=resume) as sink, closing(open_engine(model)) as engine,
+    with (Output(out, resume=resume) as sink, opened(model, config, server, console) as engine,
           console.progress("reflect", records=out) as advance):
         sample = partial(engine.sample, config=config.drawing(1))
         todo = iter(sink.skip_done(map(_typed, given)))

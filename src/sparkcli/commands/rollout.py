@@ -1,7 +1,6 @@
 """`rollout`: prompts in, sampled completions out. Streams group by group."""
 
 from collections import Counter
-from contextlib import closing
 from typing import Annotated
 
 import orjson
@@ -10,7 +9,8 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import DryRun, Out, Prompts, Resume, command
-from sparkcli.config import ModelConfig, RolloutConfig
+from sparkcli.commands.sampling import opened
+from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig
 from sparkcli.errors import SparkError
 from sparkcli.files.jsonl import Output
 from sparkcli.records import Prompt
@@ -21,12 +21,12 @@ Tensors = Annotated[str | None, typer.Option(help="safetensors file for token id
 
 @command
 def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, tensors: Tensors = None,
-            dry_run: DryRun = False, model: ModelConfig, config: RolloutConfig, console: Console) -> None:
+            dry_run: DryRun = False, model: ModelConfig, config: RolloutConfig, server: ServerConfig,
+            console: Console) -> None:
     """Token ids and log-probs are recorded as drawn, so that train-step needs no tokenizer and no second pass.
 
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct -n 8 | sparkcli verify > scored.jsonl
     """
-    from sparkcli.engines import open_engine
     from sparkcli.engines.base import window
     from sparkcli.files.tensors import SideFile
 
@@ -39,7 +39,7 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
     reasons: Counter[str] = Counter()
     total, error = 0, None
     side = SideFile(tensors)
-    with (Output(out, resume=resume, together=window(config)) as sink, closing(open_engine(model)) as engine,
+    with (Output(out, resume=resume, together=window(config)) as sink, opened(model, config, server, console) as engine,
           console.progress("rollout", records=out) as advance):
         try:
             for group in engine.sample(sink.skip_done(records), config):

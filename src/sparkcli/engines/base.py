@@ -35,6 +35,10 @@ class Engine(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Gives up what memory of the device it can, for a trainer there, until it is asked for samples again."""
+        ...
+
     def close(self) -> None:
         """Releases what the engine holds; it cannot be used afterwards."""
         ...

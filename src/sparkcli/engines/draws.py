@@ -6,18 +6,10 @@ for rounding: another batch shape moves logits by about 1e-6, and a draw that fa
 tokens may go to the other.
 """
 
-import hashlib
-
 import torch
 from torch import Tensor
 
 _GOLDEN, _MIX1, _MIX2 = (c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-
-
-def stream_key(seed: int, prompt_id: str, sample: int) -> int:
-    """The key of one sample's random stream, a signed 64-bit integer."""
-    digest = hashlib.sha256(f"{seed}\0{prompt_id}\0{sample}".encode(errors="surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "little", signed=True)
 
 
 def uniforms(keys_B: Tensor, step: int) -> Tensor:

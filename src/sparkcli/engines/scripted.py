@@ -14,9 +14,9 @@ from pathlib import Path
 
 import sparkcli
 from sparkcli.config import ModelConfig, RolloutConfig
-from sparkcli.engines.groups import Sample, failed, sampled
+from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.models.fingerprint import check_policy, policy_fingerprint
-from sparkcli.records import Prompt, Rollout, Sampling
+from sparkcli.records import Prompt, Rollout
 
 RIGHT_SHARE = 0.6
 NO_BOX_SHARE = 0.05
@@ -40,8 +40,7 @@ class ScriptedEngine:
 
     def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         """One group per prompt, each as soon as it is asked for."""
-        sampling = Sampling(temperature=config.temperature, top_p=config.top_p, top_k=config.top_k, seed=config.seed,
-                            max_tokens=config.max_tokens, engine=f"scripted/{sparkcli.__version__}")
+        sampling = how(config, f"scripted/{sparkcli.__version__}")
         for prompt in prompts:
             read = _text(prompt).encode(errors="surrogatepass")
             if len(read) > config.max_prompt_tokens:
@@ -56,6 +55,9 @@ class ScriptedEngine:
         if directory is not None:
             check_policy(directory)
         self.policy = policy_fingerprint(directory) if directory else f"scripted:{self.name}"
+
+    def rest(self) -> None:
+        """Holds nothing."""
 
     def close(self) -> None:
         """Holds nothing."""

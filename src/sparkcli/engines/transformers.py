@@ -16,11 +16,11 @@ import transformers
 from sparkcli.config import RolloutConfig
 from sparkcli.engines.base import window
 from sparkcli.engines.decoding import Decoded, Request, Rules, decode
-from sparkcli.engines.draws import stream_key
-from sparkcli.engines.groups import failed, sampled
+from sparkcli.engines.groups import failed, how, sampled
+from sparkcli.engines.seeds import stream_key
 from sparkcli.errors import InputError
 from sparkcli.models.policy import Policy, load_into
-from sparkcli.models.prompts import context_length, encode, stop_ids
+from sparkcli.models.prompts import encode
 from sparkcli.records import Prompt, Rollout, Sampling
 
 
@@ -46,6 +46,9 @@ class TransformersEngine:
         """From now on samples the policy in `directory`; None is the bare model."""
         load_into(self.policy, directory)
 
+    def rest(self) -> None:
+        """Holds nothing between two calls of `sample`."""
+
     def close(self) -> None:
         """Lets go of the policy; a trainer that holds it keeps it."""
         del self.policy
@@ -59,7 +62,7 @@ class TransformersEngine:
             except InputError as error:
                 errors[index] = error
         decoded = self._decode(waiting, config)
-        sampling = self._sampling(config)
+        sampling = how(config, f"transformers/{transformers.__version__}")
         for index, prompt in enumerate(prompts):
             if index in errors:
                 yield failed(prompt, sampling, self.policy.fingerprint, str(errors[index]))
@@ -67,14 +70,14 @@ class TransformersEngine:
                 yield self._group(waiting[index], decoded[index], sampling)
 
     def _encode(self, prompt: Prompt, config: RolloutConfig) -> list[int]:
-        encoded = encode(prompt, self.policy, config.max_prompt_tokens)
+        encoded = encode(prompt, self.policy.reader, config.max_prompt_tokens)
         if encoded.pixels:
             raise InputError(f"prompt {prompt.id!r}: the transformers engine samples prompts without images only")
         return encoded.token_ids
 
     def _decode(self, waiting: dict[int, _Waiting], config: RolloutConfig) -> dict[int, list[Decoded]]:
         """Every sample of every prompt, in batches of rows sorted by prompt length."""
-        rules = Rules(config.temperature, config.top_k, config.top_p, stop_ids(self.policy))
+        rules = Rules(config.temperature, config.top_k, config.top_p, self.policy.reader.stop_ids)
         order = sorted(waiting, key=lambda index: -len(waiting[index].token_ids))
         rows = [(index, sample) for index in order for sample in range(config.samples)]
         whole_groups = config.batch_size // config.samples * config.samples
@@ -92,18 +95,11 @@ class TransformersEngine:
         return decoded
 
     def _request(self, item: _Waiting, samples: Sequence[int], config: RolloutConfig) -> Request:
-        context = context_length(self.policy)
-        room = config.max_tokens if context is None else context - len(item.token_ids)
         keys = [stream_key(config.seed, item.prompt.id, sample) for sample in samples]
-        return Request(item.token_ids, keys, min(config.max_tokens, room))
+        return Request(item.token_ids, keys, self.policy.reader.room(len(item.token_ids), config.max_tokens))
 
     def _group(self, item: _Waiting, decoded: Sequence[Decoded], sampling: Sampling) -> list[Rollout]:
-        texts = self.policy.tokenizer.batch_decode(
-            [d.token_ids for d in decoded], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        texts = self.policy.reader.texts(d.token_ids for d in decoded)
         return sampled(item.prompt, item.token_ids, [
             (text, d.token_ids, d.logprobs, "stop" if d.stopped else "length")
             for text, d in zip(texts, decoded, strict=True)], sampling, self.policy.fingerprint)
-
-    def _sampling(self, config: RolloutConfig) -> Sampling:
-        return Sampling(temperature=config.temperature, top_p=config.top_p, top_k=config.top_k, seed=config.seed,
-                        max_tokens=config.max_tokens, engine=f"transformers/{transformers.__version__}")

@@ -32,8 +32,8 @@ def load_network(folder: Path, config: ModelConfig, device: torch.device) -> Pre
         UsageError: no safetensors weights, an architecture that is not known, weights missing; or no bitsandbytes.
     """
     weight_files(folder)
+    architecture = load_architecture(folder, config)
     try:
-        architecture = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
         options: dict[str, Any] = {"dtype": _dtype(config, architecture, device), "use_safetensors": True,
                                    "trust_remote_code": config.trust_remote_code}
         if config.load_in_4bit:
@@ -49,6 +49,18 @@ def load_network(folder: Path, config: ModelConfig, device: torch.device) -> Pre
     if config.load_in_4bit and device.type == "cpu":
         _settle_on_cpu(network)
     return network
+
+
+def load_architecture(folder: Path, config: ModelConfig) -> PreTrainedConfig:
+    """The configuration in the folder of a model.
+
+    Raises:
+        UsageError: there is none, or none that transformers knows.
+    """
+    try:
+        return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UsageError(f"{folder}: transformers cannot load it: {' '.join(str(error).split())[:300]}") from error
 
 
 def sees(architecture: PreTrainedConfig) -> bool:
@@ -76,9 +88,9 @@ def load_tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase
         raise UsageError(f"{folder}: no tokenizer that transformers can load: {reason}") from error
 
 
-def load_processor(folder: Path, config: ModelConfig, network: PreTrainedModel) -> Any | None:
-    """What makes pixel inputs of images; None for a network that reads text only."""
-    if not sees(network.config):
+def load_processor(folder: Path, config: ModelConfig, architecture: PreTrainedConfig) -> Any | None:
+    """What makes pixel inputs of images; None for a model that reads text only."""
+    if not sees(architecture):
         return None
     try:
         return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)

@@ -1,4 +1,4 @@
-"""A policy in memory: the network, its tokenizer, and which weights they are.
+"""A policy in memory: the network, how it reads, and which weights it has.
 
 Loading, hot swap, saving and the KL reference. What is sampled and what is trained is one object; an engine that is
 given the trainer's policy shares its memory.
@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Parameter
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.errors import UsageError
@@ -30,7 +30,8 @@ from sparkcli.models.fingerprint import (
 )
 from sparkcli.models.folders import copy_companions, whole_directory, write_json
 from sparkcli.models.locate import model_folder
-from sparkcli.models.network import find_device, is_quantised, load_network, load_processor, load_tokenizer
+from sparkcli.models.network import find_device, is_quantised, load_network
+from sparkcli.models.reader import Reader, load_reader
 
 transformers.utils.logging.disable_progress_bar()  # people are told about progress by the commands alone
 
@@ -41,9 +42,7 @@ class Policy:
 
     model: Any
     """A PreTrainedModel in eval mode, or a PeftModel around it."""
-    tokenizer: PreTrainedTokenizerBase
-    processor: Any | None
-    """Turns images into pixel inputs; None for a model that reads text only."""
+    reader: Reader
     device: torch.device
     config: ModelConfig
     base_folder: Path
@@ -83,7 +82,6 @@ def load(config: ModelConfig) -> Policy:
         UsageError: unknown model, device or policy; a broken file; a policy of another model.
     """
     policy = without_adapter(config, load_network)
-    policy.processor = load_processor(policy.base_folder, config, policy.network)
     if policy.directory is None:
         load_into(policy, Path(config.policy) if config.policy else None)
     return policy
@@ -107,8 +105,8 @@ def without_adapter(config: ModelConfig, read: Callable[[Path, ModelConfig, torc
     full = directory if directory and not is_adapter(directory) else None
     weights = policy_fingerprint(full) if full else base
     device = find_device(config.device)
-    return Policy(read(full or folder, config, device), load_tokenizer(folder, config), None, device, config, folder,
-                  base, weights=weights, fingerprint=weights, directory=full)
+    return Policy(read(full or folder, config, device), load_reader(folder, config), device, config, folder, base,
+                  weights=weights, fingerprint=weights, directory=full)
 
 
 def load_into(policy: Policy, directory: Path | None) -> None:

@@ -83,7 +83,8 @@ def opened(settings: Settings, folder: RunFolder, watcher: Watcher, prompts: Seq
     watcher.begins("loading the model")
     policy = load(replace(settings.model, policy=str(last)) if last else settings.model)
     templates = Templates.from_tables(read_templates(settings.recycle.templates))
-    with contextlib.closing(open_engine(settings.model, policy)) as engine, Referee(settings.verify) as referee:
+    opening = open_engine(settings.model, settings.rollout, settings.server, policy=policy, trained=settings.train)
+    with contextlib.closing(opening) as engine, Referee(settings.verify) as referee:
         engine.load_policy(last or (Path(settings.model.policy) if settings.model.policy else None))
         trainer = Trainer(policy, settings.of_step(done + 1).train)
         yield Loop(settings, folder, watcher, prompts, trainer, engine, referee, templates)
@@ -203,6 +204,7 @@ class Loop:
     def _trained(self, scored: Sequence[Scored], name: str) -> dict[str, Any]:
         """One phase of updates, in memory; its metrics without what the clock and the machine say."""
         with self._part(name):
+            self.engine.rest()
             metrics = self.trainer.step(scored)
         return {name: value for name, value in metrics.items() if name not in MACHINE}
 

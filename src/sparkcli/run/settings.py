@@ -13,6 +13,7 @@ from sparkcli.config import (
     RecycleConfig,
     ReflectConfig,
     RolloutConfig,
+    ServerConfig,
     ShapingConfig,
     TrainConfig,
     VerifyConfig,
@@ -22,7 +23,8 @@ from sparkcli.errors import UsageError
 from sparkcli.files.recipe import read_recipe
 
 FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs"), ("verify", "max_error_share"),
-        ("rollout", "batch_size"), ("train", "tokens_per_batch")}
+        ("rollout", "batch_size"), ("rollout", "batch_tokens"), ("rollout", "vllm"), ("train", "tokens_per_batch"),
+        *(("server", f.name) for f in dataclasses.fields(ServerConfig))}
 """What may differ when a run is continued: how long, how much is kept, how it is computed; never what is computed."""
 
 
@@ -33,6 +35,7 @@ class Settings:
     loop: LoopConfig
     model: ModelConfig
     rollout: RolloutConfig
+    server: ServerConfig
     verify: VerifyConfig
     shaping: ShapingConfig
     recycle: RecycleConfig

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from sparkcli.config import ModelConfig
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import policy_fingerprint, weight_files
-from sparkcli.models.network import sees
+from sparkcli.models.network import load_architecture, sees
 from sparkcli.models.policy import Policy, without_adapter
 
 
@@ -40,8 +40,8 @@ def empty_network(folder: Path, config: ModelConfig, device: torch.device) -> Pr
         UsageError: no safetensors weights, or an architecture that is not known.
     """
     weight_files(folder)
+    architecture = load_architecture(folder, config)
     try:
-        architecture = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
         factory: Any = (transformers.AutoModelForImageTextToText if sees(architecture)
                         else transformers.AutoModelForCausalLM)
         with torch.device("meta"):
