@@ -28,7 +28,8 @@ def kind_of(cls: Any, name: str) -> str:
     """The type of a setting in words."""
     choices = field_choices(cls, name)
     kind, _ = field_type(cls, name)
-    words = {int: "integer", float: "number", bool: "true or false", str: "string", tuple: "list of strings"}
+    words = {int: "integer", float: "number", bool: "true or false", str: "string", tuple: "list of strings",
+             dict: "table"}
     return ", ".join(f'`"{choice}"`' for choice in choices) or words[kind]
 
 

@@ -54,7 +54,7 @@ class SamplingConfig:
     batch_tokens: int = option(1 << 18, "tokens in flight at once, prompts' included; halved when memory runs out "
                                         "(transformers)", low=1)
     seed: int = option(0, "same seed, same completions, whatever the batch size", low=0)
-    vllm: dict[str, Any] | None = option(None, "KEY=VALUE: an argument of vllm.LLM as it is, e.g. "
+    vllm: dict[str, Any] | None = option(None, "an argument of vllm.LLM as it is, e.g. "
                                                "tensor_parallel_size=8; repeatable")
 
     def drawing(self, samples: int) -> "RolloutConfig":
@@ -102,7 +102,7 @@ class ServeConfig:
     max_model_len: int | None = option(None, "tokens of prompt and completion at most; unset: the model's context",
                                        low=1)
     wait: float = option(900.0, "seconds until it must be healthy", low=1.0)
-    vllm: dict[str, Any] | None = option(None, "KEY=VALUE: an argument of vLLM's server as it is, e.g. "
+    vllm: dict[str, Any] | None = option(None, "an argument of vLLM's server as it is, e.g. "
                                                "data_parallel_size=8; repeatable")
 
 
