@@ -114,7 +114,7 @@ def _option(cls: Any, f: Any) -> inspect.Parameter:
     if kind is bool:
         flags[-1] += f"/--no-{flags[-1][2:]}"
     choices = "|".join(field_choices(cls, f.name))
-    metavar = choices or {dict: "KEY=VALUE", tuple: "<str>"}.get(kind)
+    metavar = "KEY=VALUE" if kind is dict else "<str>" if kind is tuple else choices or None
     details = typer.Option(*flags, help=_help(f), show_default=False, metavar=metavar)
     value = list[str] if kind in (tuple, dict) else kind
     return _keyword(_parameter(cls, f.name), Annotated[value | None, details], None)
