@@ -2,9 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
-
-from torch.nn import Embedding
+from typing import Any
 
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.method.objectives import objective
@@ -16,7 +14,7 @@ from sparkcli.training.forward import choose
 from sparkcli.training.memory import MIB, free_memory
 from sparkcli.training.outline import outline
 from sparkcli.training.packed import fits
-from sparkcli.training.samples import read_phase
+from sparkcli.training.scoring import read
 from sparkcli.training.targets import assign_advantages, needs_forward, trained
 
 log = logging.getLogger(__name__)
@@ -35,8 +33,7 @@ def plan(records: Iterable[Scored], model: ModelConfig, config: TrainConfig) -> 
     policy = outline(model)
     facts = {"device": str(policy.device), "dtype": str(policy.network.dtype).removeprefix("torch."),
              "method": config.method, **weights(policy, config)}
-    vocabulary = cast(Embedding, policy.network.get_input_embeddings()).num_embeddings
-    phase = read_phase(records, vocabulary, policy.fingerprint, allow_stale=config.allow_stale)
+    phase = read(records, policy, config)
     parts = trained(phase.groups, objective(config), config)
     assign_advantages(phase.groups, objective(config), config)
     way = choose(policy.network, config.gradient_checkpointing, packs=fits)

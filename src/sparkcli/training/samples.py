@@ -29,7 +29,7 @@ class Sample:
     prompt_T: tuple[int, ...]
     completion_T: tuple[int, ...]
     logprobs_T: tuple[float, ...]
-    """As the sampler recorded them, at its temperature."""
+    """As the sampler recorded them, at its temperature; the parent's own, once it has scored what was not recorded."""
     temperature: float
     reward: float
     place: int = 0
@@ -40,6 +40,8 @@ class Sample:
     """Whether the limit cut it."""
     stale: bool = False
     """Whether another policy sampled it than the one that is updated."""
+    rescored: bool = False
+    """Whether its sampler's log-probs are not known and the parent's stand for them."""
     advantage: float = 0.0
     weight: float = 0.0
     """Of each of its tokens in the mean of the update that is being computed."""
@@ -64,7 +66,8 @@ class Phase:
     facts: dict[str, object]
 
 
-def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *, allow_stale: bool = True) -> Phase:
+def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *, allow_stale: bool = True,
+               score_missing: bool = False) -> Phase:
     """Checks and sorts scored rollouts, a prompt's samples next to each other.
 
     Null rewards take no part: neither in a group's mean nor in its loss.
@@ -73,6 +76,7 @@ def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *,
         vocabulary: number of token ids that the model knows.
         policy: fingerprint of the policy that is to be updated; a rollout that names another one is stale.
         allow_stale: whether stale rollouts are let in.
+        score_missing: whether rollouts without log-probs are, for the parent to score.
 
     Raises:
         InputError: a rollout with a reward has no token ids or log-probs, or unusable ones, or is stale and must not
@@ -83,6 +87,8 @@ def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *,
     for group in groups(scored):
         known = [rollout for rollout in group if rollout.reward is not None]
         for rollout in known:
+            if not (score_missing and has_ids(rollout)):
+                check_complete(rollout)
             check(rollout, vocabulary)
         found.append([sample_of(rollout, policy) for rollout in known])
         seen += group
@@ -109,14 +115,14 @@ def group_kind(rewards: Sequence[float]) -> str:
 
 def sample_of(rollout: Scored, policy: str | None) -> Sample:
     """A checked rollout as a sample. Greedy sampling records log-probs at temperature 1."""
-    assert rollout.prompt_token_ids and rollout.token_ids is not None and rollout.logprobs is not None
-    assert rollout.reward is not None
+    assert rollout.prompt_token_ids and rollout.token_ids is not None and rollout.reward is not None
+    rescored = rollout.logprobs is None
     temperature = rollout.sampling.temperature if rollout.sampling else 1.0
     return Sample(id=rollout.id, number=rollout.sample, task=rollout.task, prompt_T=rollout.prompt_token_ids,
-                  completion_T=rollout.token_ids, logprobs_T=rollout.logprobs, temperature=temperature or 1.0,
+                  completion_T=rollout.token_ids, logprobs_T=rollout.logprobs or (), temperature=temperature or 1.0,
                   reward=rollout.reward, limit=rollout.sampling.max_tokens if rollout.sampling else None,
                   truncated=rollout.finish_reason == "length",
-                  stale=is_stale(rollout, policy))
+                  stale=not rescored and is_stale(rollout, policy), rescored=rescored)
 
 
 def is_stale(rollout: Scored, policy: str | None) -> bool:
@@ -126,31 +132,50 @@ def is_stale(rollout: Scored, policy: str | None) -> bool:
     return rollout.policy not in (None, policy) and not is_scripted
 
 
+def has_ids(rollout: Scored) -> bool:
+    """Whether the tokens of prompt and completion are known."""
+    return bool(rollout.prompt_token_ids) and rollout.token_ids is not None
+
+
+def is_complete(rollout: Scored) -> bool:
+    """Whether the sampler recorded all that training reads."""
+    return has_ids(rollout) and rollout.logprobs is not None
+
+
+def check_complete(rollout: Scored) -> None:
+    """Raises InputError unless the sampler recorded all that training reads."""
+    if is_complete(rollout):
+        return
+    found = {"prompt_token_ids": rollout.prompt_token_ids or None, "token_ids": rollout.token_ids,
+             "logprobs": rollout.logprobs}
+    lacking = [field for field, values in found.items() if values is None]
+    what = f"{lacking[0]}: expected for training, missing" if len(lacking) < len(found) else (
+        "text alone, as servers other than vLLM's give it; training needs token ids and log-probs")
+    raise InputError(f"prompt {rollout.id!r}, sample {rollout.sample}: {what}; --score-missing (train.score_missing) "
+                     "computes what is missing, or sample with an engine that records it")
+
+
 def check(rollout: Scored, vocabulary: int) -> None:
-    """Raises InputError unless a rollout with a reward can be trained on."""
+    """Raises InputError unless what there is of a rollout with a reward can be trained on."""
     place = f"prompt {rollout.id!r}, sample {rollout.sample}"
-    if not rollout.prompt_token_ids or rollout.token_ids is None or rollout.logprobs is None:
-        lacking = "prompt_token_ids" if not rollout.prompt_token_ids else (
-            "token_ids" if rollout.token_ids is None else "logprobs")
-        raise InputError(f"{place}: {lacking}: expected for training, missing; sample it with `sparkcli rollout`, "
-                         "which records them")
-    if len(rollout.token_ids) != len(rollout.logprobs):
-        raise InputError(f"{place}: logprobs: expected one for each of the {len(rollout.token_ids)} token_ids, "
-                         f"found {len(rollout.logprobs)}")
-    for field, ids in (("prompt_token_ids", rollout.prompt_token_ids), ("token_ids", rollout.token_ids)):
+    token_ids, prompt_ids, logprobs = rollout.token_ids or (), rollout.prompt_token_ids or (), rollout.logprobs or ()
+    if rollout.logprobs is not None and len(token_ids) != len(logprobs):
+        raise InputError(f"{place}: logprobs: expected one for each of the {len(token_ids)} token_ids, "
+                         f"found {len(logprobs)}")
+    for field, ids in (("prompt_token_ids", prompt_ids), ("token_ids", token_ids)):
         if ids and not (min(ids) >= 0 and max(ids) < vocabulary):
             found = next(i for i in ids if not 0 <= i < vocabulary)
             raise InputError(f"{place}: {field}: expected ids below the vocabulary's {vocabulary}, found {found}; "
                              "was it sampled from another model?")
-    if not math.isfinite(sum(rollout.logprobs)) or not math.isfinite(rollout.reward or 0.0):
-        field = "logprobs" if not math.isfinite(sum(rollout.logprobs)) else "reward"
+    if not math.isfinite(sum(logprobs)) or not math.isfinite(rollout.reward or 0.0):
+        field = "logprobs" if not math.isfinite(sum(logprobs)) else "reward"
         raise InputError(f"{place}: {field}: expected finite numbers, found NaN or infinity; drop the record")
-    if max(rollout.logprobs, default=0.0) > ROUNDING:
-        raise InputError(f"{place}: logprobs: expected logarithms of probabilities, found {max(rollout.logprobs):g}; "
+    if max(logprobs, default=0.0) > ROUNDING:
+        raise InputError(f"{place}: logprobs: expected logarithms of probabilities, found {max(logprobs):g}; "
                          "are they probabilities, or negated?")
-    if min(rollout.logprobs, default=0.0) < IMPOSSIBLE:
+    if min(logprobs, default=0.0) < IMPOSSIBLE:
         raise InputError(f"{place}: logprobs: expected those of tokens that were drawn, found "
-                         f"{min(rollout.logprobs):g}; drop the record")
+                         f"{min(logprobs):g}; drop the record")
 
 
 def refuse_stale(seen: Sequence[Scored], samples: Sequence[Sample], policy: str | None) -> None:
@@ -164,13 +189,18 @@ def refuse_stale(seen: Sequence[Scored], samples: Sequence[Sample], policy: str 
 
 
 def phase_facts(seen: Sequence[Scored], samples: Sequence[Sample]) -> dict[str, object]:
-    """Counts for the metrics; warns of rollouts whose log-probs bias the ratio."""
-    biased = sum(is_biased(rollout.sampling) for rollout in seen if rollout.reward is not None)
+    """Counts for the metrics; warns of rollouts whose log-probs bias the ratio.
+
+    `scored_missing`: samples whose log-probs were not recorded and are the parent's; neither stale nor biased.
+    """
+    biased = sum(is_biased(rollout.sampling) for rollout in seen
+                 if rollout.reward is not None and rollout.logprobs is not None)
     if biased:
         log.warning("%d of %d rollouts were sampled greedily or with top-p or top-k, whose log-probs bias the ratio; "
                     "sample with temperature above 0, top-p 1 and top-k 0", biased, len(samples))
     return {"rollouts": len(seen), "null_rewards": len(seen) - len(samples), "biased_sampling": biased,
             "stale_policy": sum(sample.stale for sample in samples),
+            "scored_missing": sum(sample.rescored for sample in samples),
             "truncated": sum(sample.truncated for sample in samples), "reward": reward_by_task(samples)}
 
 

@@ -3,8 +3,9 @@
     read → log-probs under reference and parent → targets → deal → for each update: micro-batches forward and backward,
     clip, AdamW
 
-The ratio is taken to the *recorded* log-probs (or, where a mismatch is corrected, to the parent's), so from the second
-update on the clip limits how far a phase moves. Same input, seed, machine and number of threads → same bytes.
+The ratio is taken to the *recorded* log-probs (or, where a mismatch is corrected or none were recorded, to the
+parent's), so from the second update on the clip limits how far a phase moves. Same input, seed, machine and number of
+threads → same bytes.
 """
 
 import contextlib
@@ -20,7 +21,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.nn import Embedding
 from torch.nn.utils.rnn import pad_sequence
 
 from sparkcli.config import TrainConfig
@@ -36,7 +36,8 @@ from sparkcli.training.metrics import Stopwatch, Tally, phase_metrics, rows_of
 from sparkcli.training.mismatch import correction_weights, probe
 from sparkcli.training.optimizer import Optimizer, learning_rate
 from sparkcli.training.processes import ALONE, Processes
-from sparkcli.training.samples import Phase, Sample, read_phase
+from sparkcli.training.samples import Sample
+from sparkcli.training.scoring import read, recorded
 from sparkcli.training.targets import assign_advantages, correction, needs_forward, old_logprobs, trained, weigh
 
 log = logging.getLogger(__name__)
@@ -92,11 +93,13 @@ class Trainer:
         watch = Stopwatch(self.device)
         reset_peak(self.device)
         with watch("read"):
-            phase = self._read(scored)
+            phase = read(scored, self.policy, self.config)
         parts = trained(phase.groups, self._objective, self.config)
+        compared = phase.groups if self.config.kl_in == "reward" else parts
         with watch("reference"):
-            self._score_reference(phase.groups if self.config.kl_in == "reward" else parts)
+            self._score_reference(compared)
         with watch("parent"):
+            self._score_missing(compared)
             corrected = self._correct(parts)
         assign_advantages(phase.groups, self._objective, self.config)
         seed = f"{self.config.seed}/{self.updates}"
@@ -110,8 +113,12 @@ class Trainer:
         return {**self.last, **watch.metrics(updates), "peak_memory_mib": round(peak, 1) or None}
 
     def probe(self, scored: Iterable[Scored]) -> dict[str, Any]:
-        """How far the rollouts' sampler is from the policy, without training; see `mismatch.probe`."""
-        phase = self._read(scored, allow_stale=True)
+        """How far the rollouts' sampler is from the policy, without training; see `mismatch.probe`.
+
+        Where `config.score_missing` lets in rollouts without log-probs, they are left out: there is nothing to compare.
+        """
+        config = dataclasses.replace(self.config, allow_stale=True, score_missing=False)
+        phase = read(recorded(scored) if self.config.score_missing else scored, self.policy, config)
         samples = [sample for group in phase.groups for sample in group if sample.completion_T]
         parents = self._logprobs(samples, self.scorer)
         return probe(samples, parents, clip=self._objective.clip, clip_high=self._objective.clip_high,
@@ -136,10 +143,6 @@ class Trainer:
             return
         self.optimizer.restore(tensors, str(directory / "optimizer.safetensors"))
 
-    def _read(self, scored: Iterable[Scored], *, allow_stale: bool | None = None) -> Phase:
-        allowed = self.config.allow_stale if allow_stale is None else allow_stale
-        return read_phase(scored, vocabulary(self.policy), self.policy.fingerprint, allow_stale=allowed)
-
     def _score_reference(self, groups: Iterable[Sequence[Sample]]) -> None:
         """Sets the reference's log-probs, where a KL asks for them."""
         if not self.config.kl:
@@ -152,14 +155,20 @@ class Trainer:
             for sample, logprobs_T in zip(samples, self._logprobs(samples, scorer), strict=True):
                 sample.reference_T = logprobs_T
 
+    def _score_missing(self, groups: Iterable[Sequence[Sample]]) -> None:
+        """Sets the log-probs that were not recorded: the parent's."""
+        samples = [s for group in groups for s in group if s.rescored and s.completion_T]
+        for sample, parent_T in zip(samples, self._logprobs(samples, self.scorer), strict=True):
+            sample.logprobs_T = tuple(parent_T.tolist())
+
     def _correct(self, parts: Iterable[Part]) -> int:
-        """Sets what corrects for the sampler: of all samples if it is asked for, else of the stale ones.
+        """Sets what corrects for the sampler: of all that it recorded if it is asked for, else of the stale ones.
 
         Returns:
             The number of samples that are corrected.
         """
         config = self.config
-        samples = [s for part in parts for s in part if s.stale or config.correction != "none"]
+        samples = [s for part in parts for s in part if s.stale or (config.correction != "none" and not s.rescored)]
         kind = "truncate" if config.correction == "none" else config.correction
         for sample, parent_T in zip(samples, self._logprobs(samples, self.scorer), strict=True):
             sample.old_T = parent_T
@@ -286,9 +295,3 @@ def is_finite(tensor: Tensor) -> bool:
     """Whether all numbers are that this process holds of a tensor."""
     local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     return bool(local.isfinite().all())
-
-
-def vocabulary(policy: Policy) -> int:
-    """Number of token ids that the network knows."""
-    embeddings = cast(Embedding, policy.network.get_input_embeddings())
-    return embeddings.num_embeddings
