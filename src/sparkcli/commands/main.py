@@ -24,6 +24,7 @@ COMMANDS = {
     "judge": "Uses the model as generative reward model.",
     "reflect": "Lets the model judge its own answers and correct itself.",
     "bench": "Measures a policy on benchmarks.",
+    "serve": "Starts a server that the other commands sample at.",
     "loop": "Runs the whole method from a recipe, resumable.",
     "export": "Merges an adapter into a plain Hugging Face folder.",
     "schema": "Prints the JSON Schema of a record.",
