@@ -18,7 +18,7 @@ MEANS = {"loss", "policy_loss", "kl", "clip_share", "clip_share_low", "clip_shar
          "entropy", "grad_norm", "lr"}
 COUNTS = {"phase", "updates", "total_updates", "samples", "micro_batches", "tokens", "shared_tokens", "padding_share",
           "attention_padding_share", "corrected", "groups", "rollouts", "null_rewards", "biased_sampling",
-          "stale_policy", "truncated", "reward"}
+          "stale_policy", "scored_missing", "truncated", "reward"}
 MACHINE = {"seconds", "tokens_per_second", "peak_memory_mib"}
 
 
@@ -214,6 +214,67 @@ def test_mixed_policies_are_refused_by_the_first_that_differs(cli: Cli, folder: 
                    "sample 2: policy: expected", folder, before)
     assert "(1 of 24 rollouts are stale)" in cli("train-step", "scored.jsonl", "-o", "p").err
     assert cli("train-step", "scored.jsonl", "-o", "p", "--allow-stale", "-q").code == 0
+
+
+# Text alone.
+
+
+def bare(record: Scored | Rollout) -> Any:
+    """What a server that gives text alone leaves of it."""
+    return dataclasses.replace(record, prompt_token_ids=None, token_ids=None, logprobs=None, policy="openai:served")
+
+
+def test_text_alone_is_verified_and_recycled_like_any_other(cli: Cli, folder: Path, drawn: list[Rollout]) -> None:
+    write(folder / "whole.jsonl", drawn)
+    write(folder / "text.jsonl", [bare(rollout) for rollout in drawn])
+    for name in ("whole", "text"):
+        assert cli("verify", f"{name}.jsonl", "-q", "--jobs", "1", "-o", f"{name}-scored.jsonl").code == 0
+        assert cli("recycle", f"{name}-scored.jsonl", "-q", "-o", f"{name}-recycled.jsonl").code == 0
+    scored = [json.loads(line) for line in (folder / "text-scored.jsonl").read_text().splitlines()]
+    whole = [json.loads(line) for line in (folder / "whole-scored.jsonl").read_text().splitlines()]
+    assert [record["reward"] for record in scored] == [record["reward"] for record in whole]
+    assert not any({"token_ids", "logprobs", "prompt_token_ids"} & record.keys() for record in scored)
+    assert (folder / "text-recycled.jsonl").read_bytes() == (folder / "whole-recycled.jsonl").read_bytes() != b""
+
+
+def test_text_alone_trains_once_it_is_scored(cli: Cli, folder: Path, records: list[Scored]) -> None:
+    from safetensors.torch import load_file
+
+    write(folder / "text.jsonl", [bare(record) for record in records])
+    before = contents(folder)
+    arguments = ("train-step", "text.jsonl", "--method", "full", "-o", "p")
+    for more in ((), ("--dry-run",)):
+        assert_refused(cli(*arguments, *more), 3, f"prompt {records[0].id!r}, sample 0: text alone, as servers other "
+                       "than vLLM's give it; training needs token ids and log-probs; --score-missing", folder, before)
+    result = cli(*arguments, "--score-missing")
+    assert result.code == 0 and result.err == (
+        "sparkcli: warning: 24 of 24 rollouts have no log-probs (24 text alone, 0 with token ids): they get those of "
+        "the policy that is updated, as if it had drawn them\n")
+    metrics, state = json.loads(result.out), json.loads((folder / "p" / "trainer_state.json").read_bytes())
+    assert (metrics["scored_missing"], metrics["stale_policy"], state["metrics"]["scored_missing"]) == (24, 0, 24)
+    assert state["config"]["score_missing"] is True
+    assert cli("train-step", "scored.jsonl", "--method", "full", "-o", "q").code == 0
+    expected = load_file(folder / "q" / "model.safetensors")
+    for name, found in load_file(folder / "p" / "model.safetensors").items():
+        assert (found - expected[name]).abs().max() <= 1e-6, name
+
+
+def test_plans_and_probes_of_text_alone_say_so(cli: Cli, folder: Path, records: list[Scored]) -> None:
+    write(folder / "text.jsonl", [bare(record) if n < 4 else record for n, record in enumerate(records)])
+    planned = cli("train-step", "text.jsonl", "--dry-run", "--score-missing")
+    assert (planned.code, json.loads(planned.out)["scored_missing"]) == (0, 4)
+    assert planned.err.startswith("sparkcli: warning: 4 of 24 rollouts have no log-probs (4 text alone, ")
+    probed = cli("train-step", "text.jsonl", "--probe", "--score-missing")
+    assert (probed.code, json.loads(probed.out)["samples"]) == (0, 20)
+    assert probed.err == ("sparkcli: warning: 4 of 24 rollouts have no log-probs: nothing to compare with, left out\n")
+    assert "text alone" in cli("train-step", "text.jsonl", "--probe").err
+
+
+def test_a_recipe_can_ask_for_it(cli: Cli, folder: Path, records: list[Scored]) -> None:
+    write(folder / "text.jsonl", [bare(record) for record in records])
+    (folder / "r.toml").write_text("[train]\nscore_missing = true\nlora_rank = 2\n")
+    result = cli("train-step", "text.jsonl", "--recipe", "r.toml", "-o", "p", "-q")
+    assert (result.code, result.err, json.loads(result.out)["scored_missing"]) == (0, "", 24)
 
 
 # What cannot be trained on.

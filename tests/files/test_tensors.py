@@ -37,6 +37,18 @@ def test_arrays_are_moved_into_shards_and_read_back(tmp_path: Path, monkeypatch:
     assert list(inline(moved)) == [rollout for g in [*GROUPS, FAILED] for rollout in g]
 
 
+def test_arrays_that_are_not_all_there_stay_in_the_record(tmp_path: Path) -> None:
+    """Servers give text alone, or ids without log-probs; a slice stands for three arrays."""
+    side = SideFile(str(tmp_path / "t.safetensors"))
+    text = [dataclasses.replace(r, prompt_token_ids=None, token_ids=None, logprobs=None) for r in group("text")]
+    ids = [dataclasses.replace(r, logprobs=None) for r in group("ids")]
+    mixed = [ids[0], *group("ids")[1:]]
+    given = [text, mixed, GROUPS[0]]
+    moved = [rollout for g in [ready for g in given for ready in side.add(g)] + side.flush() for rollout in g]
+    assert [r.tensors is None for r in moved] == [True] * 4 + [False] * 5
+    assert list(inline(moved)) == [rollout for g in given for rollout in g]
+
+
 def test_a_group_is_held_back_until_its_shard_is_on_disk(tmp_path: Path) -> None:
     side = SideFile(str(tmp_path / "t.safetensors"))
     assert side.add(GROUPS[0]) == []

@@ -39,6 +39,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "every mean": {"config": {**LORA, "loss": "gspo", "kl_in": "reward", "kl_estimator": "k1"}},
     "one group": {"config": {**LORA, "updates": 1}, "records": "one"},
     "nothing to learn": {"config": LORA, "records": "nothing"},
+    "text alone": {"config": {**LORA, "score_missing": True}, "records": "text"},
     "lora, second call": {"config": LORA, "policy": "lora"},
     "full, second call": {"config": FULL, "policy": "full"},
 }
@@ -68,7 +69,9 @@ def trained(model_folder: Path, tmp_path_factory: pytest.TempPathFactory, phase:
     """A folder with what two processes made of every job."""
     folder = tmp_path_factory.mktemp("processes")
     nothing = [dataclasses.replace(record, reward=1.0) for record in phase(groups=2)]
-    inputs = {"ragged": phase(groups=7), "one": phase(groups=1), "nothing": nothing}
+    text = [dataclasses.replace(record, completion=f"w{3 + n}", logprobs=None, token_ids=None if n % 3 else
+                                record.token_ids) for n, record in enumerate(phase(groups=5))]
+    inputs = {"ragged": phase(groups=7), "one": phase(groups=1), "nothing": nothing, "text": text}
     for name, records in inputs.items():
         (folder / f"{name}.jsonl").write_bytes(b"".join(map(dumps, records)))
     jobs = []

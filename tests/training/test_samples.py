@@ -80,3 +80,33 @@ def test_the_first_stale_rollout_is_refused_by_name_unless_allowed(scored: Build
     with pytest.raises(InputError, match=r"prompt 'p', sample 1: policy: expected start, .* found older \(2 of 3 .*"
                                          r"--allow-stale"):
         read_phase(records, 100, "start", allow_stale=False)
+
+
+BARE: dict[str, object] = {"prompt_token_ids": None, "token_ids": None, "logprobs": None}
+
+
+def test_text_alone_is_refused_with_what_helps(scored: Build) -> None:
+    with pytest.raises(InputError, match=r"prompt 'p', sample 1: text alone, as servers .* --score-missing"):
+        read_phase([scored(), scored(sample=1, **BARE)], 100, None)
+
+
+def test_ids_without_log_probs_are_let_in_to_be_scored(scored: Build) -> None:
+    """They count as the parent's: neither stale nor of a biased ratio."""
+    greedy = Sampling(temperature=0.0, top_p=0.9, top_k=0, seed=0, max_tokens=8, engine="test")
+    records = [scored(policy="start"), scored(sample=1, policy="older", logprobs=None, sampling=greedy),
+               scored(sample=2, reward=None, **BARE)]
+    phase = read_phase(records, 100, "start", allow_stale=False, score_missing=True)
+    assert [(s.rescored, s.stale, s.logprobs_T) for s in phase.groups[0]] == [
+        (False, False, (-0.5, -0.25)), (True, False, ())]
+    assert (phase.facts["scored_missing"], phase.facts["stale_policy"], phase.facts["biased_sampling"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    (BARE, "text alone"),
+    ({"logprobs": None, "token_ids": (8, 100)}, "token_ids: expected ids below the vocabulary's 100, found 100"),
+    ({"logprobs": (-1.0,)}, "logprobs: expected one for each of the 2 token_ids, found 1"),
+    ({"logprobs": None, "reward": math.inf}, "reward: expected finite numbers"),
+])
+def test_what_is_to_be_scored_is_checked_all_the_same(scored: Build, fields: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_phase([scored(**fields)], 100, None, score_missing=True)

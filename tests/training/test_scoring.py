@@ -3,6 +3,7 @@
 Oracle: rollouts of the transformers engine with token ids and log-probs taken away.
 """
 
+import copy
 import dataclasses
 import logging
 import math
@@ -16,9 +17,9 @@ from tests.models.tiny import load_tiny, write_model
 from tests.training.real import alternately, rollouts
 from tests.training.references import gradients_of
 
-from sparkcli.config import ModelConfig, TrainConfig
+from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
 from sparkcli.engines.transformers import TransformersEngine
-from sparkcli.errors import InputError
+from sparkcli.errors import InputError, SparkError
 from sparkcli.models.policy import Policy, load
 from sparkcli.records import Prompt, Sampling, Scored
 from sparkcli.training.plan import plan
@@ -85,8 +86,6 @@ def test_text_alone_gets_the_ids_and_log_probs_that_the_engine_recorded(drawn: d
 
 def test_a_random_models_text_too(tiny: Policy) -> None:
     """Not every byte that it draws is text: what does not come back as the same ids is a text all the same."""
-    from sparkcli.config import RolloutConfig
-
     prompts = [Prompt(id=f"p{i}", prompt=f"What is {i} + {i}?") for i in range(6)]
     config = RolloutConfig(samples=4, max_tokens=12)
     groups = TransformersEngine(tiny).sample(prompts, config)
@@ -131,7 +130,7 @@ def test_the_ratio_is_one_before_the_first_update(drawn: dict[float, list[Scored
     config = dataclasses.replace(CONFIG, updates=1, tokens_per_batch=100)
     metrics, _, _ = trained_on([bare(record) for record in drawn[0.7]], config)
     assert (metrics["ratio"], metrics["ratio_max"]) == pytest.approx((1, 1), abs=1e-5)
-    assert metrics["micro_batches"] > 10
+    assert metrics["micro_batches"] > 5
 
 
 @pytest.mark.parametrize("sampling", [None, 0.0])
@@ -210,8 +209,6 @@ def test_without_anything_missing_nothing_is_said_or_changed(drawn: dict[float, 
 
 def test_the_end_marker_is_the_one_that_the_chat_template_writes(tiny: Policy) -> None:
     """Gemma's tokenizer names another end of sequence than its template closes messages with."""
-    import copy
-
     tokenizer = copy.deepcopy(tiny.reader.tokenizer)
     tokenizer.eos_token = "<|endoftext|>"
     reader = dataclasses.replace(tiny.reader, tokenizer=tokenizer, stop_ids=sorted({256, 258}))
@@ -245,7 +242,6 @@ def test_without_the_setting_text_alone_is_named(drawn: dict[float, list[Scored]
 
 @pytest.mark.parametrize(("fields", "message"), [
     ({"prompt": "1 + 1? " * 400}, r"prompt 'p': \d+ tokens leave no room in the model's context of 512"),
-    ({"prompt": ""}, None),
     ({"images": ("a.png",)}, r"prompt 'p': has images, and .* reads text only"),
     ({"prompt": "1 + 1? " * 60, "completion": "2 " * 60},
      r"prompt 'p', sample 0: \d+ tokens of prompt and completion are more than the model's context of 512"),
@@ -253,14 +249,10 @@ def test_without_the_setting_text_alone_is_named(drawn: dict[float, list[Scored]
      r"prompt 'p', sample 0: prompt_token_ids: expected ids below the vocabulary's 259, found 999"),
 ])
 def test_what_cannot_be_read_is_named(tiny: Policy, scored: Callable[..., Scored], fields: dict[str, object],
-                                      message: str | None) -> None:
-    record = bare(scored())
-    trainer = Trainer(load_tiny(Path(tiny.name)), CONFIG)
-    if message is None:
-        assert trainer.step([dataclasses.replace(record, **fields)])["scored_missing"] == 1  # type: ignore[arg-type]
-        return
+                                      message: str) -> None:
+    record = dataclasses.replace(bare(scored()), **fields)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):
-        trainer.step([dataclasses.replace(record, **fields)])  # type: ignore[arg-type]
+        Trainer(load_tiny(Path(tiny.name)), CONFIG).step([record])
 
 
 def test_texts_that_the_tokenizer_cannot_spell_are_counted(fresh: Callable[..., Policy], scored: Callable[..., Scored],
@@ -295,8 +287,6 @@ def test_a_probe_leaves_them_out(drawn: dict[float, list[Scored]], caplog: pytes
 
 
 def test_log_probs_that_are_no_numbers_are_told(drawn: dict[float, list[Scored]]) -> None:
-    from sparkcli.errors import SparkError
-
     trainer = Trainer(builtin(), CONFIG)
     with torch.no_grad():
         next(iter(trainer.parameters.values())).fill_(math.nan)

@@ -20,7 +20,9 @@ SHARD_TOKENS = 4_000_000
 
 
 class SideFile:
-    """Moves arrays of rollouts into shards. Groups are held back until the shard that they name is on disk.
+    """Moves arrays of rollouts into shards; what a rollout without all three has of them stays in the record.
+
+    Groups are held back until the shard that they name is on disk.
 
     Raises:
         UsageError: the path cannot be that of a side file.
@@ -52,12 +54,15 @@ class SideFile:
             first = len(prompt_ids)
             prompt_ids += group[0].prompt_token_ids or ()
             for rollout in group:
+                if rollout.prompt_token_ids is None or rollout.token_ids is None or rollout.logprobs is None:
+                    moved.append(rollout)  # a slice stands for all three arrays
+                    continue
                 start = len(token_ids)
-                token_ids += rollout.token_ids or ()
-                logprobs += rollout.logprobs or ()
+                token_ids += rollout.token_ids
+                logprobs += rollout.logprobs
                 name = f"{os.path.abspath(shard)}#{first}:{len(prompt_ids)},{start}:{len(token_ids)}"
                 moved.append(dataclasses.replace(rollout, prompt_token_ids=None, token_ids=None, logprobs=None,
-                                                 tensors=name if rollout.token_ids is not None else rollout.tensors))
+                                                 tensors=name))
         _save(shard, prompt_ids, token_ids, logprobs)
         sizes = [len(group) for group in self._held]
         self._held, self._tokens = [], 0
