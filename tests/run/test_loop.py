@@ -1,8 +1,9 @@
 """The loop: what it leaves on disk, when it goes on, and when it refuses."""
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 from tests.run.conftest import contents, names
 
 import sparkcli.models.policy
+from sparkcli.config import ModelConfig, RolloutConfig
+from sparkcli.engines.scripted import ScriptedEngine
+from sparkcli.engines.transformers import TransformersEngine
 from sparkcli.errors import GateError, InputError, SparkError, UsageError
-from sparkcli.records import Prompt, Scored, dumps
+from sparkcli.models.policy import load
+from sparkcli.records import Prompt, Rollout, Scored, dumps
 from sparkcli.run.loop import Loop
 from sparkcli.run.settings import Settings
 from sparkcli.run.state import RunFolder, locked, read_all
@@ -150,6 +155,60 @@ def test_a_policy_that_is_saved_is_not_read_again(runs: Runs, monkeypatch: pytes
     assert len(set(loaded)) == 1, "the base alone"
     assert len(loaded) <= 2
     assert names(folder / "policy") == ["000001", "000002", "000003"]
+
+
+class OfItsOwn(TransformersEngine):
+    """Shares no memory with the trainer, as a server or another process does not. It reads a policy when it is asked
+    for samples and not before, and may have to read it again, so its directory must be there whenever it is called."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        super().__init__(load(model))
+        self.directory: Path | None = None
+
+    def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
+        super().load_policy(self.directory)
+        yield from super().sample(prompts, config)
+
+    def load_policy(self, directory: Path | None) -> None:
+        self.rest()
+        self.directory = directory
+
+    def rest(self) -> None:
+        assert self.directory is None or self.directory.is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_an_engine_with_weights_of_its_own_samples_what_a_shared_one_does(
+        runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str) -> None:
+    learns = {"model__name": "builtin:tiny-math", "loop__prompts": "builtin:tiny-math/train",
+              "eval__prompts": "builtin:tiny-math/test", "eval__every": 1, "eval__during": 2}
+    network = {**learns, "model__engine": "transformers", "train__method": method, "loop__keep": 1, "loop__steps": 2}
+    shared = contents(runs("shared", **network))
+    assert RunFolder(tmp_path / "shared").metrics()[-1]["recycled"]["updates"] == 1
+    monkeypatch.setattr("sparkcli.run.loop.open_engine", lambda model, *_, **__: OfItsOwn(model))
+    assert contents(runs("own", **network)) == shared
+    runs("resumed", **{**network, "loop__steps": 1})
+    resumed = contents(runs("resumed", resume=True, **network))
+    assert resumed.keys() - shared.keys() == {"heldout/after-000001.json"}
+    assert shared.items() <= resumed.items()
+
+
+def test_a_server_that_dies_in_the_middle_of_a_step_costs_that_step(
+        runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_evaluation = {"eval__prompts": "", "loop__queue_batch": 2}
+    sample, calls = ScriptedEngine.sample, itertools.count(1)
+
+    def die_in_the_second_step(self: ScriptedEngine, *asked: Any) -> Iterator[list[Rollout]]:
+        if next(calls) == 4:  # the recycled prompts of step 2, once its policy is updated
+            raise SparkError("no server answers")
+        return sample(self, *asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ScriptedEngine, "sample", die_in_the_second_step)
+        with pytest.raises(SparkError, match="no server answers"):
+            runs(**without_evaluation)
+    assert contents(runs(resume=True, **without_evaluation)) == contents(runs("other", **without_evaluation))
 
 
 def test_a_finished_run_is_not_written_over(runs: Runs) -> None:

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from sparkcli.config import PrepareConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
-from sparkcli.errors import GateError, UsageError
+from sparkcli.errors import GateError
 from sparkcli.files.jsonl import write_atomic
 from sparkcli.files.recipe import write_recipe
 from sparkcli.files.templates import read_templates
@@ -27,10 +26,10 @@ from sparkcli.method.shaping import shape
 from sparkcli.method.templates import Templates
 from sparkcli.models.policy import load
 from sparkcli.records import Prompt, Scored, groups
+from sparkcli.run.beginning import begin
 from sparkcli.run.evaluation import Evaluation, check_sources
 from sparkcli.run.settings import Settings
-from sparkcli.run.state import RunFolder, locked, read_all, write_all
-from sparkcli.sources.prepare import prepare
+from sparkcli.run.state import RunFolder, locked, write_all
 from sparkcli.training.metrics import MACHINE
 from sparkcli.training.step import Trainer
 from sparkcli.verdicts.referee import Referee
@@ -41,6 +40,9 @@ class Watcher(Protocol):
 
     def begins(self, what: str) -> None:
         """What the run is busy with from now on."""
+
+    def samples_with(self, engine: str, why: str) -> None:
+        """Which engine samples, and why it is that one."""
 
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
@@ -59,15 +61,17 @@ def run(settings: Settings, watcher: Watcher, *, resume: bool) -> dict[str, Any]
 
     Raises:
         UsageError: the directory holds a run and `resume` is off, or holds something else, or another loop works
-            there; a run cannot be continued with these settings; there are too few prompts.
+            there; a run cannot be continued with these settings; there are too few prompts; the engine cannot be
+            given the policies that the run trains.
         GateError: more verdicts than allowed say nothing about the answer. `resume` tries that step again.
     """
     folder = RunFolder(Path(settings.loop.out))
     folder.check_free_or_run()
     with locked(folder.path):
-        before = _continued(folder, settings, resume=resume)
-        prompts = _prompts(folder, settings, before)
+        settings, prompts, why = begin(folder, settings, resume=resume)
         check_sources(settings.eval)
+        if why:
+            watcher.samples_with(settings.model.engine, why)
         with opened(settings, folder, watcher, prompts) as loop:
             write_atomic(folder.recipe, write_recipe(settings.sections()).encode())
             write_all(folder.prompts, prompts)
@@ -81,11 +85,12 @@ def opened(settings: Settings, folder: RunFolder, watcher: Watcher, prompts: Seq
     done = folder.finished_steps()
     last = folder.policy(done)
     watcher.begins("loading the model")
-    policy = load(replace(settings.model, policy=str(last)) if last else settings.model)
+    model = replace(settings.model, policy=str(last)) if last else settings.model
+    policy = load(model)
     templates = Templates.from_tables(read_templates(settings.recycle.templates))
-    opening = open_engine(settings.model, settings.rollout, settings.server, policy=policy, trained=settings.train)
+    opening = open_engine(model, settings.rollout, settings.server, policy=policy, trained=settings.train)
     with contextlib.closing(opening) as engine, Referee(settings.verify) as referee:
-        engine.load_policy(last or (Path(settings.model.policy) if settings.model.policy else None))
+        engine.load_policy(Path(model.policy) if model.policy else None)  # a server may hold what another run left
         trainer = Trainer(policy, settings.of_step(done + 1).train)
         yield Loop(settings, folder, watcher, prompts, trainer, engine, referee, templates)
 
@@ -171,8 +176,9 @@ class Loop:
             self._save(place / "policy")
             again = self._sampled(batch, settings, place, "again-")
             metrics["recycled"] = self._trained(again, "again-train")
-            shutil.rmtree(place / "policy")
         self._save(policy)
+        if (place / "policy").exists():  # until now an engine or a server may have had to read it once more
+            shutil.rmtree(place / "policy")
         return {**metrics, "queue": len(waiting)}, waiting
 
     def _batch(self, number: int) -> list[Prompt]:
@@ -221,39 +227,3 @@ class Loop:
         started = time.monotonic()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 4)
-
-
-def _continued(folder: RunFolder, settings: Settings, *, resume: bool) -> Settings | None:
-    """The settings of the run that is continued; None for a new one.
-
-    Raises:
-        UsageError: see `run`.
-    """
-    if not folder.recipe.exists():
-        return None
-    if not resume:
-        raise UsageError(f"{folder.path}: holds a run already; --resume continues it, or choose another -o")
-    before, done = settings.continues(folder.recipe), folder.finished_steps()
-    if settings.loop.steps < done:
-        raise UsageError(f"{folder.path}: {done} steps are done already; --steps must be at least that, "
-                         f"found {settings.loop.steps}")
-    return before
-
-
-def _prompts(folder: RunFolder, settings: Settings, before: Settings | None) -> list[Prompt]:
-    """The training prompts. A run keeps its own; only where more steps are wanted, the source is read on.
-
-    Raises:
-        UsageError: fewer prompts than one step needs, or the source is no longer what the run began with.
-    """
-    kept = read_all(folder.prompts, Prompt) if folder.prompts.exists() and before else []
-    if kept and before and settings.loop.steps <= before.loop.steps:
-        return kept
-    size, source = settings.loop.prompts_per_step, settings.loop.prompts
-    limit = settings.loop.steps * size
-    prompts = list(prepare(source, PrepareConfig(limit=limit, seed=settings.loop.seed)))
-    if prompts[:len(kept)] != kept:
-        raise UsageError(f"{source}: no longer begins with the prompts in {folder.prompts}; start anew with another -o")
-    if len(prompts) < size:
-        raise UsageError(f"{source}: {len(prompts)} prompts, but one step needs {size} (loop.prompts_per_step)")
-    return prompts

@@ -20,12 +20,12 @@ from sparkcli.config import (
     resolve,
 )
 from sparkcli.errors import UsageError
-from sparkcli.files.recipe import read_recipe
 
 FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs"), ("verify", "max_error_share"),
-        ("rollout", "batch_size"), ("rollout", "batch_tokens"), ("rollout", "vllm"), ("train", "tokens_per_batch"),
-        *(("server", f.name) for f in dataclasses.fields(ServerConfig))}
-"""What may differ when a run is continued: how long, how much is kept, how it is computed; never what is computed."""
+        ("model", "engine"), ("rollout", "batch_size"), ("rollout", "batch_tokens"), ("rollout", "vllm"),
+        ("train", "tokens_per_batch"), *(("server", f.name) for f in dataclasses.fields(ServerConfig))}
+"""What may differ when a run is continued: how long, how much is kept, how it is computed; never what is computed.
+Another engine draws other samples of the same distribution; the scripted one draws from none."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,15 @@ class Settings:
         return replace(self, rollout=replace(self.rollout, seed=seed), recycle=replace(self.recycle, seed=seed),
                        train=replace(self.train, seed=seed))
 
-    def continues(self, recipe: Path) -> Self:
-        """The settings that a run was made with so far, if it can go on with these.
-
-        Raises:
-            UsageError: a setting differs from the one that the finished steps were made with.
-        """
-        before = self.of(read_recipe(str(recipe)), {}, {})
+    def continues(self, before: "Settings", recipe: Path) -> None:
+        """Raises UsageError where a setting differs from the one in `recipe` that the finished steps were made with."""
         old = before.sections()
         differing = [f"{section}.{key} is {value!r}, was {old[section][key]!r}"
                      for section, values in self.sections().items() for key, value in values.items()
                      if (section, key) not in FREE and value != old[section][key]]
+        engines = self.model.engine, before.model.engine
+        if "scripted" in engines and len(set(engines)) > 1:
+            differing.append("model.engine is {!r}, was {!r}".format(*engines))
         if differing:
             raise UsageError(f"{recipe.parent}: --resume with other settings: {'; '.join(differing)}; give the same, "
                              "or no recipe (the run's own then), or start anew with another -o")
-        return before

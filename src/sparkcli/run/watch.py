@@ -34,6 +34,10 @@ class Lines:
         if what.startswith("evaluation "):
             self._line(f"{what} on held-out problems ...")
 
+    def samples_with(self, engine: str, why: str) -> None:
+        """Which engine samples."""
+        self._line(f"engine: {engine} ({why})")
+
     def step(self, metrics: dict[str, Any], seconds: float) -> None:
         """A step is done."""
         cells = zip(COLUMNS[1:-1], _cells(metrics, seconds)[1:-1], strict=True)
