@@ -54,3 +54,36 @@ def test_every_setting_has_a_help_text_and_a_default_within_its_own_bounds(cls: 
     given = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default
              for f in dataclasses.fields(cls) if f.default is not None}
     assert resolve(cls, {}, {}, {cls.section: given}) == cls()
+
+
+@pytest.mark.parametrize(("flags", "environ", "recipe"), [
+    ({"vllm": ["enforce_eager=true", "max_model_len=256", "kv_cache_dtype=fp8", "sizes=[1, 2]"]}, {}, {}),
+    ({}, {"SPARKCLI_ROLLOUT_VLLM": '{"enforce_eager": true, "max_model_len": 256, "kv_cache_dtype": "fp8", '
+                                   '"sizes": [1, 2]}'}, {}),
+    ({}, {}, {"rollout": {"vllm": {"enforce_eager": True, "max_model_len": 256, "kv_cache_dtype": "fp8",
+                                   "sizes": [1, 2]}}}),
+])
+def test_a_mapping_comes_as_pairs_as_json_or_as_a_table(
+        flags: dict[str, object], environ: dict[str, str], recipe: dict[str, object]) -> None:
+    assert resolve(RolloutConfig, flags, environ, recipe).vllm == {
+        "enforce_eager": True, "max_model_len": 256, "kv_cache_dtype": "fp8", "sizes": [1, 2]}
+
+
+def test_a_value_in_a_pair_may_hold_what_separates_pairs() -> None:
+    pairs = ["a=b=c", "empty=", "d={\"e\": 1}", "f=1e-3", "g=TRUE", "a=last"]
+    assert resolve(RolloutConfig, {"vllm": pairs}, {}, {}).vllm == {
+        "a": "last", "empty": "", "d": {"e": 1}, "f": 1e-3, "g": "TRUE"}
+
+
+@pytest.mark.parametrize(("flags", "environ", "recipe", "message"), [
+    ({"vllm": ["eager"]}, {}, {}, "--vllm: expected KEY=VALUE, found 'eager'"),
+    ({"vllm": ["=1"]}, {}, {}, "--vllm: expected KEY=VALUE, found '=1'"),
+    ({}, {"SPARKCLI_ROLLOUT_VLLM": "a=1"}, {}, "SPARKCLI_ROLLOUT_VLLM: expected dict, found 'a=1'"),
+    ({}, {"SPARKCLI_ROLLOUT_VLLM": "[1]"}, {}, "SPARKCLI_ROLLOUT_VLLM: expected dict, found [1]"),
+    ({}, {}, {"rollout": {"vllm": 3}}, "recipe: rollout.vllm: expected dict, found 3"),
+])
+def test_a_bad_mapping_is_refused(flags: dict[str, object], environ: dict[str, str], recipe: dict[str, object],
+                                  message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        resolve(RolloutConfig, flags, environ, recipe)
+    assert str(raised.value) == message

@@ -342,7 +342,7 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
         return None
     if kind is tuple and isinstance(value, list | tuple):
         return tuple(value)
-    if kind is dict and isinstance(value, list):
+    if kind is dict and isinstance(value, list) and all(isinstance(text, str) for text in value):
         value = _pairs(value, where)
     if kind is float and type(value) is int:
         value = float(value)

@@ -60,7 +60,33 @@ def test_a_setting_can_be_unset(loop: Loop, recipe: Path, monkeypatch: pytest.Mo
     assert "max_judge" not in resolved(loop, recipe, "--set", "recycle.max_judge=none")["recycle"]
 
 
+def test_one_entry_of_a_mapping_is_laid_over_the_others(
+        loop: Loop, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe.write_text(recipe.read_text().replace("[rollout]", "[rollout]\nvllm = {a = 1, b = 2}"))
+    entries = resolved(loop, recipe, "--set", "rollout.vllm.b=[3]", "--set", "rollout.vllm.c=text")["rollout"]["vllm"]
+    assert entries == {"a": 1, "b": [3], "c": "text"}
+    monkeypatch.setenv("SPARKCLI_ROLLOUT_VLLM", '{"b": 4}')
+    assert resolved(loop, recipe, "--set", "rollout.vllm.c=5")["rollout"]["vllm"] == {"b": 4, "c": 5}
+    assert resolved(loop, recipe, "--set", 'rollout.vllm={"d": 6}')["rollout"]["vllm"] == {"d": 6}
+    assert "vllm" not in resolved(loop, recipe, "--set", "rollout.vllm=none")["rollout"]
+
+
+@pytest.mark.parametrize("line", ["vllm = 3", "vllm = [3]"])
+def test_an_entry_cannot_be_laid_over_what_is_no_mapping(loop: Loop, tmp_path: Path, line: str) -> None:
+    (tmp_path / "recipe.toml").write_text(f"[rollout]\n{line}\n")
+    code, _, err = loop(tmp_path / "recipe.toml", "--set", "rollout.vllm.a=1", "--dry-run")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "recipe: rollout.vllm: expected dict, found" in err
+
+
+def test_a_value_where_a_section_should_be_is_told_whatever_is_set(loop: Loop, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("rollout = 3\n")
+    code, _, err = loop(tmp_path / "recipe.toml", "--set", "rollout.seed=1", "--dry-run")
+    assert (code, err) == (2, "sparkcli: recipe: rollout: expected a section [rollout], found a value\n")
+
+
 @pytest.mark.parametrize(("text", "message"), [
+    ("rollout.vllm=3", "rollout.vllm: expected dict, found 3"), ("rollout.seed.x=3", "unknown key"),
     ("lr=1", "expected SECTION.KEY=VALUE"), ("train.lr", "expected SECTION.KEY=VALUE"),
     ("trian.lr=1", "did you mean 'train'?"), ("train.lrr=1", "did you mean 'lr'?"),
     ("train.lr=much", "--set train.lr: expected float, found 'much'"),

@@ -10,7 +10,7 @@ import typer
 
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import command
-from sparkcli.config import SECTIONS, LoopConfig, field_type, literal, parse_text, resolve
+from sparkcli.config import SECTIONS, LoopConfig, check_recipe, field_type, literal, parse_text, resolve
 from sparkcli.errors import UsageError, nearest
 from sparkcli.files.recipe import read_recipe
 
@@ -52,7 +52,8 @@ def loop(recipe: Recipe = None, *, out: Out = None, steps: Steps = None, setting
 
 def _lay_over(sections: dict[str, Any], overrides: list[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Puts `--set` into the sections of a recipe; returns the environment without the variables they outrank."""
-    outranked = set()
+    check_recipe(sections)
+    left = dict(environ)
     for text in overrides:
         name, equals, value = text.partition("=")
         section, dot, path = name.partition(".")
@@ -61,13 +62,14 @@ def _lay_over(sections: dict[str, Any], overrides: list[str], environ: Mapping[s
             raise UsageError(f"--set {text!r}: expected SECTION.KEY=VALUE, e.g. --set train.lr=1e-4")
         if section not in SECTIONS:
             raise UsageError(f"--set {text!r}: unknown section{nearest(section, SECTIONS)}")
-        keys = [f.name for f in fields(SECTIONS[section])]
-        if key not in keys or (inner and field_type(SECTIONS[section], key)[0] is not dict):
+        cls = SECTIONS[section]
+        keys = [f.name for f in fields(cls)]
+        if key not in keys or (inner and field_type(cls, key)[0] is not dict):
             raise UsageError(f"--set {text!r}: unknown key{nearest(key, keys)}")
-        settings = sections.setdefault(section, {})
-        if inner:
-            settings[key] = {**settings.get(key, {}), inner: literal(value)}
+        if inner:  # one entry of a mapping: the others stay as they are
+            new = {**(getattr(resolve(cls, {}, left, sections), key) or {}), inner: literal(value)}
         else:
-            settings[key] = parse_text(SECTIONS[section], key, value, f"--set {name}")
-        outranked.add(f"SPARKCLI_{section}_{key}".upper())
-    return {variable: value for variable, value in environ.items() if variable not in outranked}
+            new = parse_text(cls, key, value, f"--set {name}")
+        sections.setdefault(section, {})[key] = new
+        left.pop(f"SPARKCLI_{section}_{key}".upper(), None)
+    return left

@@ -1,5 +1,6 @@
 """Recipes: TOML files whose sections are the stages' settings."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,11 @@ def read_recipe(path: str) -> dict[str, Any]:
 
 
 def write_recipe(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """TOML text of resolved settings; unset values are left out."""
+    """TOML text of resolved settings; unset values are left out.
+
+    Raises:
+        UsageError: a list holds a null, which TOML does not have.
+    """
     return "\n".join(f"[{name}]\n{_keys(values)}" for name, values in sections.items())
 
 
@@ -38,7 +43,8 @@ def _literal(value: Any) -> str:
         return f"[{', '.join(map(_literal, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_literal(str(key))} = {_literal(v)}' for key, v in value.items() if v is not None)}}}"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
+    if isinstance(value, str):  # TOML's strings have JSON's escapes, and want one more
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if value is None:
+        raise UsageError("a recipe cannot hold null in a list; leave it out")
     return repr(value)
