@@ -1,15 +1,17 @@
 # make demo    set up, then train the built-in model and show what it learnt
 # make test    set up, then lint, types and tests
 # make test-qlora   the tests of 4-bit weights, with bitsandbytes beside the environment: peft imports it wherever it is
+# make test-vllm    the tests against real vLLM on a CPU, in an environment of its own (.venv-vllm)
 # make check   lint and types only
 # make bench   every benchmark script; figures as JSON under build/bench
 
 PYTHON_FILES := src tests
 BENCHMARKS := $(filter-out tests/benchmarks/common.py,$(wildcard tests/benchmarks/*.py))
 PYTEST_ARGS ?= -n auto --maxprocesses 4
+VLLM_ARGS ?= -q
 BIN := .venv/bin
 
-.PHONY: demo test test-qlora check bench clean
+.PHONY: demo test test-qlora test-vllm check bench clean
 
 demo: .venv/.ready
 	rm -rf runs/demo
@@ -25,6 +27,9 @@ build/qlora: .venv/.ready-test
 	$(BIN)/python -m pip install -q --no-deps --target $@ 'bitsandbytes>=0.50'
 	touch $@
 
+test-vllm: .venv-vllm/.ready
+	.venv-vllm/bin/python -m pytest $(VLLM_ARGS) tests/vllm
+
 check: .venv/.ready-test
 	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/mypy
@@ -36,7 +41,7 @@ bench: .venv/.ready-test
 	done
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-vllm build dist .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.ready: pyproject.toml .ci/setup.sh
 	.ci/setup.sh
@@ -45,3 +50,7 @@ clean:
 .venv/.ready-test: pyproject.toml .ci/setup.sh
 	.ci/setup.sh test
 	touch $@ .venv/.ready
+
+.venv-vllm/.ready: pyproject.toml .ci/setup-vllm.sh
+	.ci/setup-vllm.sh
+	touch $@

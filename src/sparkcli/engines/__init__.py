@@ -32,6 +32,14 @@ def open_engine(model: ModelConfig, sampling: SamplingConfig | None = None, serv
         from sparkcli.engines.scripted import ScriptedEngine
 
         return ScriptedEngine(model)
+    if name == "openai":
+        from sparkcli.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(model, server)
+    if name == "vllm":
+        from sparkcli.engines.vllm import VLLMEngine
+
+        return VLLMEngine(model, sampling, beside_trainer=policy is not None, trained=trained)
     from sparkcli.engines.transformers import TransformersEngine
     from sparkcli.models.policy import load
 

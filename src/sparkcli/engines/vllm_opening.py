@@ -1,0 +1,272 @@
+"""Opens vLLM: looks for what is used of it, makes its arguments, and keeps the process around it as it was."""
+
+import contextlib
+import ctypes
+import dataclasses
+import importlib.util
+import logging
+import os
+import pkgutil
+import random
+import sys
+import types
+import typing
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparkcli.config import ModelConfig, SamplingConfig
+from sparkcli.errors import UsageError, nearest
+from sparkcli.models.network import load_architecture
+
+ENVIRONMENT = types.MappingProxyType({
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # its scheduler in this process: batches do not depend on the clock
+    "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout is for records
+    "VLLM_NO_USAGE_STATS": "1",
+})
+"""What vLLM is told by variables, unless the user has set them."""
+
+USED = types.MappingProxyType({
+    "vllm.LLM": ("collective_rpc", "reset_prefix_cache", "sleep", "wake_up"),
+    "vllm.LLMEngine": ("add_request", "step", "abort_request", "add_lora"),
+    "vllm.EngineArgs": ("dtype", "enable_lora", "enable_sleep_mode", "logprobs_mode", "max_lora_rank", "max_model_len",
+                        "max_num_seqs", "use_tqdm_on_load"),
+    "vllm.SamplingParams": ("detokenize", "flat_logprobs", "logprobs", "n", "output_kind", "seed", "stop_token_ids"),
+    "vllm.config.model.LogprobsMode": ("processed_logprobs",),
+    "vllm.distributed": ("cleanup_dist_env_and_memory",),
+    "vllm.inputs": ("tokens_input",),
+    "vllm.lora.request": ("LoRARequest",),
+    "vllm.platforms.interface.Platform": ("is_sleep_mode_available",),
+    "vllm.v1.worker.gpu_worker.Worker": ("reload_weights",),
+})
+"""What the engine uses of vLLM, by where it is found."""
+
+OWN = ("model", "tokenizer", "logprobs_mode")
+"""Arguments that are not the user's: records would not say what they say."""
+
+TAKEN_OVER = ("LD_PRELOAD", "LOCAL_WORLD_SIZE", "NUMEXPR_MAX_THREADS", "OMP_NUM_THREADS")
+"""Variables that vLLM sets for processes of its own, and that ours would take over."""
+
+CHATTY = ("vllm.config.vllm", "vllm.platforms.cpu", "vllm.v1.engine.input_processor", "vllm.v1.worker.cpu_worker")
+"""Loggers that warn of what is meant: a CPU without what is only there to be faster, an adapter without a tokenizer."""
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks of adapters that vLLM makes room for."""
+
+SHARE_BESIDE_TRAINER = 0.4
+"""Of the device's memory, for vLLM: the trainer's weights stay there while it samples."""
+
+CPU_CACHE_BYTES = 4 << 30
+"""For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What an LLM has room for."""
+
+    tokens: int
+    """Of one prompt and its completion."""
+    rank: int
+    """Of an adapter; 0: none can be loaded."""
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Makes LLMs of one model, each with the room that it is asked for."""
+
+    folder: Path
+    """Of the model; a full policy's weights are in another."""
+    model: ModelConfig
+    sampling: SamplingConfig
+    beside_trainer: bool
+
+    def settled(self, room: Room) -> Room:
+        """What an LLM has to have that is asked for `room`: no more than the user allows."""
+        given = self.sampling.vllm or {}
+        return Room(0 if "max_model_len" in given else room.tokens,
+                    given.get("max_lora_rank", room.rank) if room.rank else 0)
+
+    def open(self, folder: Path, room: Room) -> tuple[Any, Room]:
+        """An LLM with the weights in `folder`, and the room it has: settings of the user win.
+
+        Raises:
+            UsageError: vLLM is missing, lacks a feature or an argument, or cannot load the model.
+        """
+        vllm = import_vllm()
+        given = self.sampling.vllm or {}
+        check_arguments(given)
+        arguments = self._arguments(folder, room) | given
+        try:
+            with contained():
+                llm = vllm.LLM(**arguments)
+        except (ValueError, RuntimeError, OSError, ImportError, KeyError, TypeError, AttributeError, AssertionError,
+                MemoryError) as error:
+            close_distributed()
+            raise UsageError(f"{folder}: vllm {vllm.__version__} cannot load it: {one_line(error)}; try other "
+                             "arguments of vllm.LLM in [rollout.vllm], or --engine transformers") from error
+        rank = arguments["max_lora_rank"] if arguments.get("enable_lora") else 0
+        return llm, Room(llm.llm_engine.model_config.max_model_len, rank)
+
+    def _arguments(self, folder: Path, room: Room) -> dict[str, Any]:
+        from vllm.platforms import current_platform
+
+        check_device(self.model.device, current_platform.device_type)
+        given = self.sampling.vllm or {}
+        on_cpu = current_platform.is_cpu()
+        arguments: dict[str, Any] = {
+            "model": str(folder), "trust_remote_code": self.model.trust_remote_code, "use_tqdm_on_load": False,
+            "dtype": self._dtype(on_cpu=on_cpu),
+            "max_model_len": room.tokens, "max_num_seqs": self.sampling.batch_size,
+            "logprobs_mode": "processed_logprobs"}
+        if room.rank or given.get("enable_lora"):
+            rank = next((rank for rank in RANKS if rank >= room.rank), room.rank)
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+        if on_cpu:
+            sizes = arguments | given
+            # Seeds crash there where a prompt is read in pieces, so each must fit in beside what is running.
+            arguments |= {"enforce_eager": True, "enable_chunked_prefill": False,
+                          "max_num_batched_tokens": sizes["max_model_len"] + sizes["max_num_seqs"]}
+            if "gpu_memory_utilization" not in given:
+                arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
+        elif self.beside_trainer:
+            arguments |= {"gpu_memory_utilization": SHARE_BESIDE_TRAINER,
+                          "enable_sleep_mode": current_platform.is_sleep_mode_available()}
+        return arguments
+
+    def _dtype(self, *, on_cpu: bool) -> str:
+        """As the transformers engine chooses; vLLM's own choice would halve a float32 checkpoint."""
+        if self.model.dtype != "auto":
+            return self.model.dtype
+        stored = load_architecture(self.folder, self.model).dtype
+        return "float32" if on_cpu else str(stored or "auto").removeprefix("torch.")
+
+
+def import_vllm() -> Any:
+    """The module, with all that is used of it.
+
+    Raises:
+        UsageError: not installed, broken, or another version than this can work with; says what is missing.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise UsageError("the vllm engine needs vllm, which is not installed; try: pip install 'sparkcli[vllm]', or "
+                         "--engine transformers")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        with contained():
+            import vllm
+
+            missing = lacking(USED)
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise UsageError(f"vllm is installed, but cannot be imported: {one_line(error)}; install it anew in an "
+                         "environment of its own, or try --engine transformers") from error
+    if missing:
+        raise UsageError(f"vllm {vllm.__version__} lacks {', '.join(missing)}; try: pip install -U vllm, or --engine "
+                         "transformers")
+    return vllm
+
+
+def lacking(used: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The names among `used` that are not where they should be.
+
+    Raises:
+        ImportError: a module cannot be imported for another reason than not being there.
+    """
+    missing: list[str] = []
+    for place, names in used.items():
+        try:
+            thing = pkgutil.resolve_name(place)
+        except (ModuleNotFoundError, AttributeError):
+            missing.append(place)
+            continue
+        fields = {f.name for f in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
+        known = fields.union(dir(thing), typing.get_args(thing))
+        missing += [f"{place}.{name}" for name in names if name not in known]
+    return missing
+
+
+def check_arguments(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for an argument that vllm.LLM does not take, or that is not the user's."""
+    import vllm
+
+    known = {f.name for f in dataclasses.fields(vllm.EngineArgs)}
+    for name in given:
+        if name in OWN:
+            raise UsageError(f"rollout.vllm: {name}: is set by sparkcli, since records say what it is; leave it out")
+        if name not in known:
+            raise UsageError(f"rollout.vllm: {name}: vllm {vllm.__version__} has no such argument"
+                             f"{nearest(name, known)}")
+
+
+def check_device(name: str, platform: str) -> None:
+    """Raises UsageError for a device that vLLM does not compute on."""
+    if name == "auto":
+        return
+    kind, _, index = name.partition(":")
+    if kind != platform:
+        raise UsageError(f"--device {name}: the vllm installed here computes on {platform or 'no device it finds'}; "
+                         "leave --device out, or try --engine transformers")
+    if index not in ("", "0"):
+        raise UsageError(f"--device {name}: vllm takes the first GPU that it sees; choose it by "
+                         f"CUDA_VISIBLE_DEVICES={index}")
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Whatever vLLM changes of this process at start is put back: random numbers, torch's threads and dtype, variables
+    that processes started later would take over; and what is printed goes to stderr."""
+    variables = {name: os.environ.get(name) for name in TAKEN_OVER}
+    numbers, drawn = random.getstate(), np.random.get_state()
+    set_threads, threads, dtype = torch.set_num_threads, torch.get_num_threads(), torch.get_default_dtype()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices), _stdout_on_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        random.setstate(numbers)
+        np.random.set_state(drawn)
+        torch.set_num_threads = set_threads  # vLLM puts one there that only warns
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """Of this process and those started meanwhile; libraries in C++ (gloo) print as well."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def close_distributed() -> None:
+    """Ends the process groups that an LLM in this process has opened, and gives the device's cached memory back."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    cleanup_dist_env_and_memory()
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks and not at length."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,0 +1,43 @@
+"""Tests against real vLLM, in an environment of its own: `make test-vllm`."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports torch or vLLM, which read them once; processes started by tests inherit them.
+for name, value in {
+    "DO_NOT_TRACK": "1", "TORCH_COMPILE_DISABLE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+}.items():
+    os.environ[name] = value
+
+if importlib.util.find_spec("vllm") is None:
+    collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name != "test_installed.py"]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model in a shape that vLLM runs, which ends about half of its completions within two dozen tokens."""
+    from tests.models.tiny import write_model
+
+    return write_model(tmp_path_factory.mktemp("model"), eos_bias=1.0, head_dim=32)
+
+
+@pytest.fixture(scope="session")
+def policies(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Policies of that model, as training would leave them: two adapters, and full weights."""
+    from tests.models.tiny import load_tiny, stir
+
+    from sparkcli.config import TrainConfig
+    from sparkcli.models.policy import add_adapter, save
+
+    folder = tmp_path_factory.mktemp("policies")
+    for seed, name in enumerate(("lora", "lora2", "full")):
+        policy = load_tiny(model_folder)
+        if name != "full":
+            add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8, seed=seed))
+        stir(policy, seed=seed)
+        save(policy, folder / name, {"step": 1}, None)
+    return {name: folder / name for name in ("lora", "lora2", "full")}
