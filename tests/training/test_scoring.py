@@ -133,6 +133,15 @@ def test_the_ratio_is_one_before_the_first_update(drawn: dict[float, list[Scored
     assert metrics["micro_batches"] > 5
 
 
+def test_each_phase_scores_with_the_weights_that_it_starts_from(drawn: dict[float, list[Scored]]) -> None:
+    """As in a loop, whose server gives text alone."""
+    trainer = Trainer(builtin(), dataclasses.replace(CONFIG, updates=1, lr=1e-4))
+    texts = [bare(record) for record in drawn[1.0]]
+    first, second = trainer.step(texts), trainer.step(texts)
+    assert (second["ratio"], second["ratio_max"]) == pytest.approx((1, 1), abs=1e-5)
+    assert second["kl"] > 10 * abs(first["kl"])
+
+
 @pytest.mark.parametrize("sampling", [None, 0.0])
 def test_an_unknown_temperature_and_greedy_are_scored_at_1(drawn: dict[float, list[Scored]],
                                                            sampling: float | None) -> None:
