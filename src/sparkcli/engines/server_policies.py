@@ -1,0 +1,157 @@
+"""Which policy a vLLM server samples: adapters and weights that are loaded into it at run time.
+
+Full weights replace the server's own in place, and cached keys and values of the old ones are dropped; an adapter
+gets a name made of its content, so that equal names are equal policies and a swap needs no waiting.
+
+Not done here: a server that restarts while nothing is asked of it, between two calls, with full weights loaded, is
+not told from one that kept them. The next policy that is loaded sets it right.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from sparkcli.engines.connection import RefusedError, TroubleError
+from sparkcli.engines.servers import Server
+from sparkcli.errors import UsageError
+from sparkcli.models.fingerprint import is_adapter, model_fingerprint, policy_fingerprint
+
+RESET_TRIES, RESET_SECONDS = 40, 0.25
+"""A cache whose blocks are in use cannot be dropped: requests that were just cancelled end first."""
+
+SERVE = "start the server with `sparkcli serve`"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is to be sampled: the bare model, an adapter on it, or full weights in its place."""
+
+    fingerprint: str
+    directory: Path | None = None
+    """None: the bare model."""
+
+    @property
+    def adapter(self) -> str | None:
+        """The name that servers know it by, of an adapter."""
+        return self.fingerprint if self.directory and is_adapter(self.directory) else None
+
+
+def held_in(directory: Path) -> Held:
+    """The policy in a directory.
+
+    Raises:
+        UsageError: it is not a whole policy.
+    """
+    return Held(policy_fingerprint(directory), directory.resolve())
+
+
+async def load(server: Server, held: Held) -> None:
+    """Makes a server sample a policy from now on.
+
+    Raises:
+        TroubleError: the server does not answer.
+        UsageError: it cannot load the policy, or was started without what that needs.
+    """
+    assert server.facts is not None
+    wanted = held.fingerprint if held.directory and not held.adapter else None
+    if server.weights != wanted:
+        await _reload(server, str(held.directory) if wanted else server.facts.base.root)
+        server.weights = wanted
+    if held.adapter and held.directory:
+        await _load_adapter(server, held.adapter, held.directory)
+    server.target = held.adapter or server.facts.base.id
+
+
+async def unload_others(server: Server) -> None:
+    """Takes adapters out of a server that were loaded from here and are not sampled any more."""
+    for name in sorted(server.adapters - {server.target}):
+        try:
+            await server.connection.call("unload_lora_adapter", {"lora_name": name})
+        except (RefusedError, TroubleError):  # gone already, or the server is: either way nothing samples it
+            continue
+        finally:
+            server.adapters.discard(name)
+
+
+def target_of(server: Server, held: Held, served_name: str | None) -> str:
+    """The name under which a server has a policy already, whoever loaded it.
+
+    Raises:
+        UsageError: it has not.
+    """
+    assert server.facts is not None
+    if held.directory is None:
+        return server.facts.base.id
+    for card in server.facts.cards:
+        is_here = card.root is not None and Path(card.root).resolve() == held.directory
+        if is_here or card.id == held.adapter or (card.id == served_name and card.parent is not None):
+            return card.id
+    raise UsageError(f"{server.name}: does not have the policy in {held.directory}; --sync-adapters loads it there")
+
+
+def check_model(server: Server, model: str, fingerprint: str, policy: Path | None) -> None:
+    """Raises UsageError where the model that a server serves is in a folder here, and is not the one given.
+
+    Args:
+        server: has said where it has its model from.
+        model: as -m names it.
+        fingerprint: of that model.
+        policy: full weights that the server may have been started with.
+    """
+    assert server.facts is not None
+    root = server.facts.base.root
+    if root is None or not (Path(root) / "config.json").is_file():
+        return
+    is_policy = policy is not None and policy.resolve() == Path(root).resolve()
+    if not is_policy and model_fingerprint(Path(root)) != fingerprint:
+        raise UsageError(f"{server.name}: serves {root}, which is not the model {model!r}; give that with -m")
+
+
+async def _load_adapter(server: Server, name: str, directory: Path) -> None:
+    try:
+        await server.connection.call("load_lora_adapter", {"lora_name": name, "lora_path": str(directory)})
+        server.adapters.add(name)
+    except RefusedError as error:
+        if "already been loaded" in error.said:
+            return
+        if error.status == 404 and error.said == "Not Found":
+            raise UsageError(f"{server.name}: takes no adapters at run time; {SERVE}, or with --enable-lora and the "
+                             "environment variable VLLM_ALLOW_RUNTIME_LORA_UPDATING=True") from None
+        raise UsageError(f"{server.name}: cannot load the adapter in {directory}: {error.said}; it must see that "
+                         "folder, and have a --max-lora-rank as large as the adapter's") from None
+    except TroubleError as error:
+        if not str(error).startswith("HTTP 500"):
+            raise
+        raise UsageError(f"{server.name}: cannot load the adapter in {directory}: {error}; {SERVE}, with a "
+                         "--max-lora-rank as large as the adapter's") from None
+
+
+async def _reload(server: Server, directory: str | None) -> None:
+    """Full weights from a directory. vLLM takes the last path for its model's own: the way back must name it too."""
+    while server.in_flight:  # of a server that is being taken back: its last requests, each with its own time limit
+        await asyncio.sleep(RESET_SECONDS)
+    server.weights = ""
+    body = {"method": "reload_weights", "kwargs": {"weights_path": directory}}
+    try:
+        await server.connection.call("/collective_rpc", body)
+        await _reset_cache(server)
+    except RefusedError as error:
+        raise UsageError(f"{server.name}: cannot load full weights ({error}); {SERVE}, or with the environment "
+                         "variable VLLM_SERVER_DEV_MODE=1") from None
+    except TroubleError as error:
+        if not str(error).startswith("HTTP 500"):
+            raise
+        raise UsageError(f"{server.name}: cannot load the weights in {directory}: {error}; it must see that "
+                         "folder") from None
+
+
+async def _reset_cache(server: Server) -> None:
+    for _ in range(RESET_TRIES):
+        reply = await server.connection.call("/reset_prefix_cache", {})
+        if not reply or orjson.loads(reply).get("success", True):
+            return
+        await asyncio.sleep(RESET_SECONDS)
+    raise TroubleError("its prefix cache stays in use, so that keys and values of other weights cannot be dropped; is "
+                  "somebody else sampling there?")
