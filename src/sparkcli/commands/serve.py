@@ -29,8 +29,9 @@ def serve(*, dry_run: DryRun = False, model: ModelConfig, config: ServeConfig, c
     from sparkcli.models.locate import model_folder
 
     names = serving.served(model, config)
-    words = serving.command(model_folder(model.name), model, config, names, on_cpu=runs_on_cpu(model))
-    variables = serving.environment(config, os.environ)
+    on_cpu = runs_on_cpu(model)
+    words = serving.command(model_folder(model.name), model, config, names, on_cpu=on_cpu)
+    variables = serving.environment(config, os.environ, on_cpu=on_cpu)
     if dry_run:
         print(serving.shell_line(words, variables))
         return

@@ -33,6 +33,9 @@ OURS = {"model": "-m", "served_model_name": "--served-name", "host": "--host", "
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses to listen at that are none to connect to, and those of this machine."""
 
+CPU_CACHE_GIB = "4"
+"""For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
+
 ANSWER_SECONDS = 2.0
 
 
@@ -90,23 +93,25 @@ def command(folder: Path, model: ModelConfig, config: ServeConfig, names: Served
     """
     arguments: dict[str, Any] = {
         "model": str(folder.resolve()), "served_model_name": names.model, "host": config.host, "port": names.port,
-        "dtype": "float32" if on_cpu and model.dtype == "auto" else model.dtype, "logprobs_mode": "processed_logprobs",
-        "generation_config": "vllm", "max_model_len": config.max_model_len,
+        "dtype": _dtype(folder, model, on_cpu=on_cpu), "max_model_len": config.max_model_len,
+        "logprobs_mode": "processed_logprobs", "generation_config": "vllm",
         "trust_remote_code": model.trust_remote_code or None}
-    if on_cpu:  # per-request seeds fail once a prompt is read in pieces; and compiling takes longer than it saves
+    if on_cpu:  # per-request seeds fail there once a prompt is read in pieces; and compiling takes longer than it saves
         arguments |= {"enable_chunked_prefill": False, "enforce_eager": True}
     arguments |= _adapters(folder, model, config, names) | _given(config)
     return [sys.executable, "-P", "-m", _module(), *(word for key, value in arguments.items()
                                                      for word in _words(key, value))]
 
 
-def environment(config: ServeConfig, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(config: ServeConfig, environ: Mapping[str, str], *, on_cpu: bool) -> dict[str, str]:
     """Variables that the server needs beside what the environment has; usage is reported to nobody unless asked for."""
     needed = {"VLLM_SERVER_DEV_MODE": "1"}  # lets weights be loaded at run time
     if config.max_lora_rank:
         needed["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
-    silent = {name: "1" for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK") if name not in environ}
-    return needed | silent
+    usual = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if on_cpu:
+        usual["VLLM_CPU_KVCACHE_SPACE"] = CPU_CACHE_GIB
+    return needed | {name: value for name, value in usual.items() if name not in environ}
 
 
 def shell_line(words: list[str], variables: Mapping[str, str]) -> str:
@@ -124,6 +129,15 @@ def _module() -> str:
             return f"vllm.{path.removesuffix('.py').replace('/', '.')}"
     raise UsageError(f"vllm in {Path(spec.origin).parent} has no OpenAI-compatible server that is known here; "
                      "try another version")
+
+
+def _dtype(folder: Path, model: ModelConfig, *, on_cpu: bool) -> str:
+    """As the transformers engine chooses; vLLM's own choice would halve a float32 checkpoint."""
+    if model.dtype != "auto" or on_cpu:
+        return "float32" if model.dtype == "auto" else model.dtype
+    stored = read_json(folder / "config.json")
+    sections = [stored, stored.get("text_config") or {}]
+    return next((str(s[key]) for s in sections for key in ("dtype", "torch_dtype") if s.get(key)), "auto")
 
 
 def _adapters(folder: Path, model: ModelConfig, config: ServeConfig, names: Served) -> dict[str, Any]:

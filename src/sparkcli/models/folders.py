@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.files.jsonl import sync
@@ -100,6 +100,15 @@ def check_replaceable(directory: Path, marker: str) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """JSON with sorted keys, so that equal values are equal bytes."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_index(folder: Path) -> None:
+    """Names the weights of a full model where one file holds them: vLLM takes every other safetensors file in the
+    folder, an optimiser's state as well, for more of them."""
+    index, weights = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if not index.exists():
+        with safe_open(weights, "pt") as tensors:
+            write_json(index, {"metadata": {}, "weight_map": dict.fromkeys(tensors.keys(), weights.name)})
 
 
 def copy_companions(source: Path, target: Path) -> None:

@@ -28,7 +28,7 @@ from sparkcli.models.fingerprint import (
     policy_fingerprint,
     read_json,
 )
-from sparkcli.models.folders import copy_companions, whole_directory, write_json
+from sparkcli.models.folders import copy_companions, whole_directory, write_index, write_json
 from sparkcli.models.locate import model_folder
 from sparkcli.models.network import find_device, is_quantised, load_network
 from sparkcli.models.reader import Reader, load_reader
@@ -191,6 +191,7 @@ def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: M
             twins = policy.model.all_tied_weights_keys  # transformers would see them by their shared memory
             policy.model.save_pretrained(folder, state_dict=None if weights is None else {
                 name: tensor for name, tensor in weights.items() if name not in twins})
+            write_index(folder)
             copy_companions(policy.base_folder, folder)
         if optimizer is not None:
             save_file({name: t.detach().to("cpu").contiguous() for name, t in optimizer.items()},
