@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.vllm.server import servers as servers
 
 # Before anything imports torch or vLLM, which read them once; processes started by tests inherit them.
 for name, value in {

@@ -1,0 +1,36 @@
+"""The contract, on the openai engine at a real vLLM server that `sparkcli serve` started."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.engines.contract import CONFIG, FaithfulContract, assert_same_but_for_rounding
+from tests.vllm.server import Server
+
+from sparkcli.config import ModelConfig, ServerConfig
+from sparkcli.engines import open_engine
+from sparkcli.engines.base import Engine
+from sparkcli.records import Rollout
+
+
+class TestServer(FaithfulContract):
+    """Batches of a server depend on the clock, so two calls agree but for rounding."""
+
+    @pytest.fixture(autouse=True)
+    def at(self, servers: Callable[..., Server], model_folder: Path) -> Iterator[None]:
+        """The server's address, and an end for every engine that a test opens."""
+        self.url = servers(model_folder).base_url
+        with contextlib.ExitStack() as self.engines:
+            yield
+
+    @pytest.fixture
+    def model(self, model_folder: Path) -> ModelConfig:
+        return ModelConfig(name=str(model_folder), engine="openai")
+
+    def opened(self, model: ModelConfig) -> Engine:
+        server = ServerConfig(base_url=(self.url,), sync_adapters=True)
+        return self.engines.enter_context(contextlib.closing(open_engine(model, CONFIG, server)))
+
+    def assert_same(self, a: list[list[Rollout]], b: list[list[Rollout]]) -> None:
+        assert_same_but_for_rounding(a, b)
