@@ -31,6 +31,9 @@ PROMPTS = [
     Prompt(id="open", prompt="Say something about π."),
 ]
 
+LONG = Prompt(id="long", prompt="3 + 4 = 7, " * 27 + "and so?", answer="7")
+"""About 300 tokens of the tiny models: samplers that keep a prompt's keys and values do so in blocks of up to 128."""
+
 
 def emitted(groups: list[list[Rollout]]) -> list[list[tuple[int, ...] | None]]:
     return [[rollout.token_ids for rollout in group] for group in groups]
@@ -48,6 +51,15 @@ def assert_same_but_for_rounding(a: list[list[Rollout]], b: list[list[Rollout]])
     assert emitted(a) == emitted(b)
     for one, other in zip(rollouts_of(a), rollouts_of(b), strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def assert_log_probs_of(policy: Policy, group: list[Rollout], temperature: float) -> None:
+    """That recorded log-probs are those of a plain forward pass."""
+    with torch.no_grad():
+        logprobs_BT, mask_BT = naive_logprobs(
+            policy.model, [group[0].prompt_token_ids or ()], [[r.token_ids or () for r in group]], temperature)
+    recorded = torch.tensor([logprob for rollout in group for logprob in rollout.logprobs or ()])
+    torch.testing.assert_close(recorded, logprobs_BT[mask_BT], rtol=0, atol=1e-4)
 
 
 class EngineContract:
@@ -179,11 +191,21 @@ class FaithfulContract(EngineContract):
         self, model: ModelConfig, policy: Policy, temperature: float
     ) -> None:
         for group in self.run(model, temperature=temperature):
-            with torch.no_grad():
-                logprobs_BT, mask_BT = naive_logprobs(
-                    policy.model, [group[0].prompt_token_ids or ()], [[r.token_ids or () for r in group]], temperature)
-            recorded = torch.tensor([logprob for rollout in group for logprob in rollout.logprobs or ()])
-            torch.testing.assert_close(recorded, logprobs_BT[mask_BT], rtol=0, atol=1e-4)
+            assert_log_probs_of(policy, group, temperature)
+
+    @pytest.mark.parametrize("path", [("lora", "lora2", None), ("full", None, "full"), ("lora", "full", "lora")])
+    def test_a_swap_takes_effect_on_long_prompts(
+        self, model: ModelConfig, policies: dict[str, Path], path: tuple[str | None, ...]
+    ) -> None:
+        engine = self.opened(model)
+        for name in path:
+            directory = policies[name] if name else None
+            list(engine.sample([LONG], CONFIG))
+            engine.load_policy(directory)
+            (group,) = engine.sample([LONG], CONFIG)
+            assert len(group[0].prompt_token_ids or ()) > 256
+            assert_log_probs_of(load(replace(model, policy=str(directory) if directory else None)), group, 1.0)
+        self.released(engine)
 
     def test_greedy_takes_the_most_likely_and_records_temperature_1(self, model: ModelConfig, policy: Policy) -> None:
         rollout = self.run(model, PROMPTS[:1], temperature=0.0, samples=1)[0][0]

@@ -72,7 +72,11 @@ class VLLMEngine:
         self._jobs: dict[str, _Job] = {}
         self._count = 0
         self._policy: Held
-        self.load_policy(Path(model.policy) if model.policy else None)
+        try:
+            self.load_policy(Path(model.policy) if model.policy else None)
+        except SparkError:
+            self.close()
+            raise
 
     def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         """One group per prompt, in order. The policy must not change while groups are being taken."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sparkcli.engines.vllm_opening import Opener, Room, close_distributed, one_line
+from sparkcli.engines.vllm_opening import Opener, Room, close, one_line
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, policy_fingerprint, read_json
 
@@ -112,11 +112,9 @@ class Holder:
         """Ends the LLM and frees what it holds."""
         if self.llm is None:
             return
-        self.llm.llm_engine.engine_core.shutdown()
-        self.llm = self.request = None
-        self._weights = self._adapter = ""
-        self._asleep = False
-        close_distributed()
+        llm, self.llm, self.request = self.llm, None, None
+        self._weights, self._adapter, self._asleep = "", "", False
+        close(llm)
 
     def _asked(self, policy: Held, tokens: int) -> Room:
         """The most that was ever needed, with this."""

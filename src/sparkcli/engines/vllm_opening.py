@@ -1,35 +1,21 @@
-"""Opens vLLM: looks for what is used of it, makes its arguments, and keeps the process around it as it was."""
+"""Opens vLLM: looks for what is used of it and makes its arguments."""
 
-import contextlib
-import ctypes
 import dataclasses
 import importlib.util
 import logging
-import os
 import pkgutil
-import random
-import sys
 import types
 import typing
-import warnings
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from sparkcli.config import ModelConfig, SamplingConfig
+from sparkcli.engines.vllm_containment import contained, set_environment
 from sparkcli.errors import UsageError, nearest
 from sparkcli.models.network import load_architecture
-
-ENVIRONMENT = types.MappingProxyType({
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # its scheduler in this process: batches do not depend on the clock
-    "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout is for records
-    "VLLM_NO_USAGE_STATS": "1",
-})
-"""What vLLM is told by variables, unless the user has set them."""
 
 USED = types.MappingProxyType({
     "vllm.LLM": ("collective_rpc", "reset_prefix_cache", "sleep", "wake_up"),
@@ -49,11 +35,9 @@ USED = types.MappingProxyType({
 OWN = ("model", "tokenizer", "logprobs_mode")
 """Arguments that are not the user's: records would not say what they say."""
 
-TAKEN_OVER = ("LD_PRELOAD", "LOCAL_WORLD_SIZE", "NUMEXPR_MAX_THREADS", "OMP_NUM_THREADS")
-"""Variables that vLLM sets for processes of its own, and that ours would take over."""
-
-CHATTY = ("vllm.config.vllm", "vllm.platforms.cpu", "vllm.v1.engine.input_processor", "vllm.v1.worker.cpu_worker")
-"""Loggers that warn of what is meant: a CPU without what is only there to be faster, an adapter without a tokenizer."""
+CHATTY = ("vllm.model_executor.model_loader.reload.layerwise", "vllm.v1.engine.input_processor",
+          "vllm.v1.worker.cpu_worker")
+"""Loggers that warn of what is meant: rotations without weights, adapters without a tokenizer of their own, a CPU."""
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters that vLLM makes room for."""
@@ -63,6 +47,10 @@ SHARE_BESIDE_TRAINER = 0.4
 
 CPU_CACHE_BYTES = 4 << 30
 """For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
+
+
+_ALIVE: "weakref.WeakSet[Any]" = weakref.WeakSet()
+"""The LLM of this process. There can be only one: when it ends, vLLM ends the process groups of all."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +83,11 @@ class Opener:
         """An LLM with the weights in `folder`, and the room it has: settings of the user win.
 
         Raises:
-            UsageError: vLLM is missing, lacks a feature or an argument, or cannot load the model.
+            UsageError: vLLM is missing, lacks a feature or an argument, cannot load the model, or has one open.
         """
+        if _ALIVE:
+            raise UsageError("only one vllm engine fits in a process; close the other, or let `sparkcli serve` have "
+                             "one of the two")
         vllm = import_vllm()
         given = self.sampling.vllm or {}
         check_arguments(given)
@@ -104,9 +95,12 @@ class Opener:
         try:
             with contained():
                 llm = vllm.LLM(**arguments)
+            _ALIVE.add(llm)
+            for name in CHATTY:
+                logging.getLogger(name).setLevel(logging.ERROR)
         except (ValueError, RuntimeError, OSError, ImportError, KeyError, TypeError, AttributeError, AssertionError,
                 MemoryError) as error:
-            close_distributed()
+            _clean_up()
             raise UsageError(f"{folder}: vllm {vllm.__version__} cannot load it: {one_line(error)}; try other "
                              "arguments of vllm.LLM in [rollout.vllm], or --engine transformers") from error
         rank = arguments["max_lora_rank"] if arguments.get("enable_lora") else 0
@@ -155,15 +149,12 @@ def import_vllm() -> Any:
     if importlib.util.find_spec("vllm") is None:
         raise UsageError("the vllm engine needs vllm, which is not installed; try: pip install 'sparkcli[vllm]', or "
                          "--engine transformers")
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     try:
         with contained():
             import vllm
 
             missing = lacking(USED)
-        for name in CHATTY:
-            logging.getLogger(name).setLevel(logging.ERROR)
     except (ImportError, OSError, RuntimeError) as error:
         raise UsageError(f"vllm is installed, but cannot be imported: {one_line(error)}; install it anew in an "
                          "environment of its own, or try --engine transformers") from error
@@ -218,50 +209,14 @@ def check_device(name: str, platform: str) -> None:
                          f"CUDA_VISIBLE_DEVICES={index}")
 
 
-@contextlib.contextmanager
-def contained() -> Iterator[None]:
-    """Whatever vLLM changes of this process at start is put back: random numbers, torch's threads and dtype, variables
-    that processes started later would take over; and what is printed goes to stderr."""
-    variables = {name: os.environ.get(name) for name in TAKEN_OVER}
-    numbers, drawn = random.getstate(), np.random.get_state()
-    set_threads, threads, dtype = torch.set_num_threads, torch.get_num_threads(), torch.get_default_dtype()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices), _stdout_on_stderr(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        random.setstate(numbers)
-        np.random.set_state(drawn)
-        torch.set_num_threads = set_threads  # vLLM puts one there that only warns
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        for name, value in variables.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def close(llm: Any) -> None:
+    """Ends an LLM and what it has opened in this process; whoever holds it must have let go of it otherwise."""
+    llm.llm_engine.engine_core.shutdown()
+    _ALIVE.discard(llm)
 
 
-@contextlib.contextmanager
-def _stdout_on_stderr() -> Iterator[None]:
-    """Of this process and those started meanwhile; libraries in C++ (gloo) print as well."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-def close_distributed() -> None:
-    """Ends the process groups that an LLM in this process has opened, and gives the device's cached memory back."""
+def _clean_up() -> None:
+    """After an LLM that could not be made."""
     from vllm.distributed import cleanup_dist_env_and_memory
 
     cleanup_dist_env_and_memory()
