@@ -30,7 +30,8 @@ def serve(*, dry_run: DryRun = False, model: ModelConfig, config: ServeConfig, c
 
     names = serving.served(model, config)
     on_cpu = runs_on_cpu(model)
-    words = serving.command(model_folder(model.name), model, config, names, on_cpu=on_cpu)
+    arguments = serving.arguments(model_folder(model.name), model, config, names, on_cpu=on_cpu)
+    words = serving.command(arguments)
     variables = serving.environment(config, os.environ, on_cpu=on_cpu)
     if dry_run:
         print(serving.shell_line(words, variables))

@@ -4,6 +4,7 @@ None of them outlives this process, however that ends: they are one process grou
 """
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -18,7 +19,10 @@ from sparkcli.engines import guardian
 from sparkcli.errors import SparkError
 
 POLL_SECONDS = 0.2
+READING_SECONDS = 1.0
+"""Waited at most for the end of the output, which processes that left the group may hold open."""
 KEPT_LINES = 400
+TOLD_CHARACTERS = 300
 PREFIX = re.compile(r"(\([^()]*\b(pid|rank)=[^()]*\) )?((DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d:. -]+\[[^]]*] ?)?")
 """Of a line of vLLM's log: process, level, time, place."""
 CAUSE = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt)\b.*?: \S|\S+: error: ")
@@ -54,23 +58,27 @@ class Child:
     def ended(self) -> SparkError:
         """Waits until the program ends by itself, and says how."""
         code = self.process.wait()
-        self.reader.join(1.0)  # what other processes of the group hold open is not waited for
+        self.reader.join(READING_SECONDS)
         how = f"was killed (signal {-code})" if code < 0 else f"ended by itself (exit code {code})"
         return SparkError(f"vLLM {how}; {self.last_words()}")
 
     def last_words(self) -> str:
         """Why it ended, as far as its output tells, in a few words."""
-        lines = [line for line in (PREFIX.sub("", line, count=1).strip() for line in list(self.lines)) if line]
-        causes = [line for line in lines if CAUSE.match(line) and not any(word in line for word in HINDSIGHT)]
-        told = (causes or lines or ["nothing"])[-1]
-        return f"it said last: {told[:400]} (-v shows its log)"
+        lines = [text for line in list(self.lines) if (text := PREFIX.sub("", line, count=1).rstrip())]
+        causes = [number for number, line in enumerate(lines)
+                  if CAUSE.match(line) and not any(word in line for word in HINDSIGHT)]
+        first = causes[-1] if causes else max(0, len(lines) - 1)
+        details = itertools.takewhile(lambda line: line[0].isspace(), lines[first + 1:])
+        told = " ".join(" ".join([*lines[first:first + 1], *details]).split())[:TOLD_CHARACTERS]
+        return f"it said last: {told or 'nothing'} (-v shows its log)"
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if self.echo:
-                self.echo(line)
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line)
+                if self.echo:
+                    self.echo(line)
 
 
 @contextlib.contextmanager
@@ -87,7 +95,7 @@ def started(command: Sequence[str], environ: Mapping[str, str], *, echo: Callabl
     """
     group = subprocess.Popen([sys.executable, "-I", guardian.__file__], stdin=subprocess.PIPE,
                              stdout=subprocess.DEVNULL, process_group=0)
-    process = None
+    child = process = None
     try:
         process = subprocess.Popen(command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, process_group=group.pid, text=True, errors="replace")
@@ -95,6 +103,8 @@ def started(command: Sequence[str], environ: Mapping[str, str], *, echo: Callabl
         yield child
     finally:
         _end(group, process)
+        if child is not None:
+            child.reader.join(READING_SECONDS)
 
 
 def _end(group: "subprocess.Popen[bytes]", process: "subprocess.Popen[str] | None") -> None:

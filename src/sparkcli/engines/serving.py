@@ -78,27 +78,35 @@ def served(model: ModelConfig, config: ServeConfig) -> Served:
                   policy_fingerprint(adapter) if adapter else None)
 
 
-def command(folder: Path, model: ModelConfig, config: ServeConfig, names: Served, *, on_cpu: bool) -> list[str]:
-    """The command line of the server.
+def arguments(folder: Path, model: ModelConfig, config: ServeConfig, names: Served, *, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of the server, by the names that vLLM gives them; None leaves one out.
 
     Args:
         folder: where the base model is.
         model: which model and policy.
-        config: how it is served.
+        config: how it is served; what it passes on wins.
         names: see `served`.
         on_cpu: whether vLLM will run without a GPU.
 
     Raises:
-        UsageError: vLLM is not installed, the policy is not one of this model, or its rank is too large.
+        UsageError: the policy is not one of this model, its rank is too large, or `--vllm` names what is not its own.
     """
-    arguments: dict[str, Any] = {
+    settled: dict[str, Any] = {
         "model": str(folder.resolve()), "served_model_name": names.model, "host": config.host, "port": names.port,
         "dtype": _dtype(folder, model, on_cpu=on_cpu), "max_model_len": config.max_model_len,
         "logprobs_mode": "processed_logprobs", "generation_config": "vllm",
         "trust_remote_code": model.trust_remote_code or None}
     if on_cpu:  # per-request seeds fail there once a prompt is read in pieces; and compiling takes longer than it saves
-        arguments |= {"enable_chunked_prefill": False, "enforce_eager": True}
-    arguments |= _adapters(folder, model, config, names) | _given(config)
+        settled |= {"enable_chunked_prefill": False, "enforce_eager": True}
+    return settled | _adapters(folder, model, config, names) | _given(config)
+
+
+def command(arguments: Mapping[str, Any]) -> list[str]:
+    """The command line of the server.
+
+    Raises:
+        UsageError: vLLM is not installed.
+    """
     return [sys.executable, "-P", "-m", _module(), *(word for key, value in arguments.items()
                                                      for word in _words(key, value))]
 
@@ -142,21 +150,21 @@ def _dtype(folder: Path, model: ModelConfig, *, on_cpu: bool) -> str:
 
 def _adapters(folder: Path, model: ModelConfig, config: ServeConfig, names: Served) -> dict[str, Any]:
     """Arguments about adapters, and the policy."""
-    arguments: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     rank = config.max_lora_rank
     if model.policy:
         directory = Path(model.policy).resolve()
         check_policy(directory, model_fingerprint(folder))
         if names.policy is None:
-            arguments["model"] = str(directory)
+            found["model"] = str(directory)
         else:
             rank = _rank_of(directory, rank)
-            arguments["lora_modules"] = [{"name": names.policy, "path": str(directory), "base_model_name": names.model}]
+            found["lora_modules"] = [{"name": names.policy, "path": str(directory), "base_model_name": names.model}]
     if rank:
         if rank > LORA_RANKS[-1]:
             raise UsageError(f"--max-lora-rank {rank}: vLLM takes {LORA_RANKS[-1]} at most")
-        arguments |= {"enable_lora": True, "max_lora_rank": next(r for r in LORA_RANKS if r >= rank)}
-    return arguments
+        found |= {"enable_lora": True, "max_lora_rank": next(r for r in LORA_RANKS if r >= rank)}
+    return found
 
 
 def _rank_of(directory: Path, most: int) -> int:
