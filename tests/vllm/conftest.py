@@ -28,7 +28,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def policies(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Policies of that model, as training would leave them: two adapters, and full weights."""
+    """Policies of that model, as training would leave them: two adapters, and full weights, with the optimiser."""
+    import torch
     from tests.models.tiny import load_tiny, stir
 
     from sparkcli.config import TrainConfig
@@ -40,5 +41,7 @@ def policies(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> di
         if name != "full":
             add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8, seed=seed))
         stir(policy, seed=seed)
-        save(policy, folder / name, {"step": 1}, None)
+        moments = {f"{key}.exp_avg": torch.ones_like(parameter) for key, parameter in policy.model.named_parameters()
+                   if parameter.requires_grad}
+        save(policy, folder / name, {"step": 1}, moments)
     return {name: folder / name for name in ("lora", "lora2", "full")}

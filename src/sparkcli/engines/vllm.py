@@ -19,8 +19,8 @@ from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, TrainCon
 from sparkcli.engines.base import window
 from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.engines.seeds import prompt_seed
-from sparkcli.engines.vllm_holding import FAILURES, Held, Holder
-from sparkcli.engines.vllm_opening import Opener, Room, one_line
+from sparkcli.engines.vllm_holding import Held, Holder
+from sparkcli.engines.vllm_opening import Opener, Room, failures, one_line
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
 from sparkcli.models.locate import model_folder
@@ -144,7 +144,7 @@ class VLLMEngine:
                 top_p=max(config.top_p, LEAST_TOP_P), top_k=config.top_k, max_tokens=max_tokens,
                 stop_token_ids=list(self._reader.stop_ids), logprobs=0, flat_logprobs=True, detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY)
-        except ValueError as error:
+        except failures() as error:
             raise UsageError(f"vllm cannot sample so: {one_line(error)}; change the setting, or try --engine "
                              "transformers") from error
         if params.temperature != config.temperature:
@@ -166,7 +166,7 @@ class VLLMEngine:
                 job.name, tokens_input(job.token_ids), params, lora_request=self._holder.request)
         except InputError as error:
             job.error = str(error)
-        except ValueError as error:
+        except failures() as error:
             job.error = f"prompt {prompt.id!r}: vllm refuses it: {one_line(error)}"
         else:
             self._jobs[job.name] = job
@@ -194,11 +194,11 @@ class VLLMEngine:
         try:
             with torch.random.fork_rng(devices=[]):  # vLLM draws from the global generator on CPUs
                 outputs = self._holder.llm.llm_engine.step()
-        except FAILURES as error:
+        except failures() as error:
             self._jobs.clear()
             self._holder.drop()
-            raise SparkError(f"vllm failed while sampling: {one_line(error)}; try a smaller --batch-size, or a larger "
-                             "gpu_memory_utilization in [rollout.vllm]") from error
+            raise SparkError(f"vllm failed while sampling: {one_line(error)}; try other arguments in [rollout.vllm], "
+                             "or --engine transformers") from error
         for output in outputs:
             if output.finished and output.request_id in self._jobs:
                 self._jobs.pop(output.request_id).output = output

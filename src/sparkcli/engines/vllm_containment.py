@@ -64,9 +64,9 @@ def _stdout_on_stderr() -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
-        sys.stdout.flush()
         ctypes.CDLL(None).fflush(None)
         os.dup2(kept, 1)
         os.close(kept)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sparkcli.engines.vllm_opening import Opener, Room, close, one_line
+from sparkcli.engines.vllm_opening import Opener, Room, close, failures, one_line
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, policy_fingerprint, read_json
 
@@ -15,10 +15,6 @@ log = logging.getLogger(__name__)
 
 LEAST_FREED = 0.05
 """Of the device's memory. An LLM that sleeps and gives back less has not given back its weights and cache."""
-
-FAILURES = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, AssertionError,
-            NotImplementedError)
-"""What vLLM raises where it cannot load something."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class Holder:
         self.request, self._adapter, self._weights = None, "", ""
         try:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(policy.folder)})
-        except FAILURES as error:
+        except failures() as error:
             self.drop()  # it may have loaded half of it
             raise UsageError(f"{policy.folder}: vllm cannot load these weights: {one_line(error)}; try --engine "
                              "transformers") from error
@@ -157,7 +153,7 @@ class Holder:
         request = LoRARequest(f"policy-{self._loads}", self._loads, str(directory.resolve()))
         try:
             self.llm.llm_engine.add_lora(request)
-        except FAILURES as error:
+        except failures() as error:
             raise UsageError(f"policy {directory}: vllm cannot load its adapter: {one_line(error)}; try --engine "
                              "transformers, or `sparkcli export` and -m") from error
         self.request, self._adapter = request, policy.fingerprint

@@ -24,6 +24,7 @@ USED = types.MappingProxyType({
                         "max_num_seqs", "use_tqdm_on_load"),
     "vllm.SamplingParams": ("detokenize", "flat_logprobs", "logprobs", "n", "output_kind", "seed", "stop_token_ids"),
     "vllm.config.model.LogprobsMode": ("processed_logprobs",),
+    "vllm.exceptions": ("VLLMError",),
     "vllm.distributed": ("cleanup_dist_env_and_memory",),
     "vllm.inputs": ("tokens_input",),
     "vllm.lora.request": ("LoRARequest",),
@@ -98,8 +99,7 @@ class Opener:
             _ALIVE.add(llm)
             for name in CHATTY:
                 logging.getLogger(name).setLevel(logging.ERROR)
-        except (ValueError, RuntimeError, OSError, ImportError, KeyError, TypeError, AttributeError, AssertionError,
-                MemoryError) as error:
+        except failures() as error:
             _clean_up()
             raise UsageError(f"{folder}: vllm {vllm.__version__} cannot load it: {one_line(error)}; try other "
                              "arguments of vllm.LLM in [rollout.vllm], or --engine transformers") from error
@@ -220,6 +220,14 @@ def _clean_up() -> None:
     from vllm.distributed import cleanup_dist_env_and_memory
 
     cleanup_dist_env_and_memory()
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What vLLM raises where it cannot do something."""
+    from vllm.exceptions import VLLMError
+
+    return (VLLMError, ValueError, RuntimeError, OSError, ImportError, LookupError, TypeError, AttributeError,
+            AssertionError, MemoryError)
 
 
 def one_line(error: BaseException) -> str:
