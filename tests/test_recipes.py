@@ -19,7 +19,8 @@ def test_recipe_resolves_to_what_it_says(path: Path):
     recipe = read_recipe(str(path))
     check_recipe(recipe)
     for section, cls in SECTIONS.items():
-        settings = dataclasses.asdict(resolve(cls, {}, {}, recipe))
+        settings = {key: list(value) if isinstance(value, tuple) else value
+                    for key, value in dataclasses.asdict(resolve(cls, {}, {}, recipe)).items()}
         said = recipe.get(section, {})
         assert {key: settings[key] for key in said} == said
 
