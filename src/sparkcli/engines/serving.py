@@ -36,6 +36,9 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 CPU_CACHE_GIB = "4"
 """For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
 
+CPU_WORKER = "sparkcli.engines.vllm_worker.Worker"
+"""What vLLM imports there."""
+
 ANSWER_SECONDS = 2.0
 
 
@@ -97,7 +100,7 @@ def arguments(folder: Path, model: ModelConfig, config: ServeConfig, names: Serv
         "logprobs_mode": "processed_logprobs", "generation_config": "vllm",
         "trust_remote_code": model.trust_remote_code or None}
     if on_cpu:  # per-request seeds fail there once a prompt is read in pieces; and compiling takes longer than it saves
-        settled |= {"enable_chunked_prefill": False, "enforce_eager": True}
+        settled |= {"enable_chunked_prefill": False, "enforce_eager": True, "worker_extension_cls": CPU_WORKER}
     return settled | _adapters(folder, model, config, names) | _given(config)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkcli.config import ModelConfig, SamplingConfig
+from sparkcli.engines.serving import CPU_WORKER
 from sparkcli.engines.vllm_containment import contained, set_environment
 from sparkcli.errors import UsageError, nearest
 from sparkcli.models.network import load_architecture
@@ -123,7 +124,7 @@ class Opener:
         if on_cpu:
             sizes = arguments | given
             # Seeds crash there where a prompt is read in pieces, so each must fit in beside what is running.
-            arguments |= {"enforce_eager": True, "enable_chunked_prefill": False,
+            arguments |= {"enforce_eager": True, "enable_chunked_prefill": False, "worker_extension_cls": CPU_WORKER,
                           "max_num_batched_tokens": sizes["max_model_len"] + sizes["max_num_seqs"]}
             if "gpu_memory_utilization" not in given:
                 arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
