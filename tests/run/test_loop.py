@@ -1,5 +1,6 @@
 """The loop: what it leaves on disk, when it goes on, and when it refuses."""
 
+import dataclasses
 import itertools
 import json
 from collections import Counter
@@ -192,6 +193,24 @@ def test_an_engine_with_weights_of_its_own_samples_what_a_shared_one_does(
     resumed = contents(runs("resumed", resume=True, **network))
     assert resumed.keys() - shared.keys() == {"heldout/after-000001.json"}
     assert shared.items() <= resumed.items()
+
+
+class TextAlone(ScriptedEngine):
+    """Tells no log-probs, as some servers do."""
+
+    def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
+        for group in super().sample(prompts, config):
+            yield [dataclasses.replace(rollout, logprobs=None) for rollout in group]
+
+
+def test_a_server_that_tells_no_logprobs_is_refused_before_any_work(
+        runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server = {"model__engine": "openai", "server__base_url": ["http://one/v1"], "server__sync_adapters": True}
+    monkeypatch.setattr("sparkcli.run.loop.open_engine", lambda model, *_, **__: TextAlone(model))
+    with pytest.raises(UsageError, match=r"no log-probs .* train\.score_missing = true"):
+        runs(**server)
+    assert names(tmp_path / "run") == ["lock"]
+    assert RunFolder(runs(**server, loop__steps=1, train__score_missing=True)).finished_steps() == 1
 
 
 def test_a_server_that_dies_in_the_middle_of_a_step_costs_that_step(

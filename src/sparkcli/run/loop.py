@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from sparkcli.config import RolloutConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
-from sparkcli.errors import GateError
+from sparkcli.errors import GateError, UsageError
 from sparkcli.files.jsonl import write_atomic
 from sparkcli.files.recipe import write_recipe
 from sparkcli.files.templates import read_templates
@@ -91,8 +92,22 @@ def opened(settings: Settings, folder: RunFolder, watcher: Watcher, prompts: Seq
     opening = open_engine(model, settings.rollout, settings.server, policy=policy, trained=settings.train)
     with contextlib.closing(opening) as engine, Referee(settings.verify) as referee:
         engine.load_policy(Path(model.policy) if model.policy else None)  # a server may hold what another run left
+        if model.engine == "openai" and not settings.train.score_missing:
+            check_trainable(engine, prompts[0], settings.rollout)
         trainer = Trainer(policy, settings.of_step(done + 1).train)
         yield Loop(settings, folder, watcher, prompts, trainer, engine, referee, templates)
+
+
+def check_trainable(engine: Engine, prompt: Prompt, config: RolloutConfig) -> None:
+    """Samples one token, so that what a server does not tell is known before hours of evaluation and sampling.
+
+    Raises:
+        UsageError: its samples have no token ids or log-probs.
+    """
+    (trial,), = engine.sample([prompt], replace(config, samples=1, max_tokens=1))
+    if trial.error is None and (trial.token_ids is None or trial.logprobs is None):
+        raise UsageError("the server tells no token ids or no log-probs of what it samples so, and training needs "
+                         "them; start it with `sparkcli serve`, or set train.score_missing = true")
 
 
 @dataclass
