@@ -1,5 +1,6 @@
-"""A batch in flight: caches that grow, rows that leave, limits of their own."""
+"""Continuous batches: rows that leave, prompts that join, limits of their own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,15 @@ from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny
 
 from sparkcli.engines import cache
-from sparkcli.engines.decoding import Request, Rules, decode
+from sparkcli.engines.budget import room_within
+from sparkcli.engines.cache import Room
+from sparkcli.engines.decoding import Group, Row, Rules, decode
 from sparkcli.engines.seeds import stream_key
 from sparkcli.errors import SparkError
 from sparkcli.models.policy import Policy
 
-RULES = Rules(temperature=1.0, top_k=0, top_p=1.0, stop_ids=[258])
+RULES = Rules(temperature=1.0, top_k=0, top_p=1.0, stop_ids=frozenset([258]))
+FREELY = 1 << 18
 
 
 @pytest.fixture(scope="module")
@@ -21,44 +25,85 @@ def policy(model_folder: Path) -> Policy:
     return load_tiny(model_folder)
 
 
-def request(prompt: list[int], rows: int, limit: int) -> Request:
-    return Request(prompt, [stream_key(0, str(prompt), row) for row in range(rows)], limit)
+def group(prompt: list[int], rows: int, limit: int) -> Group:
+    return Group(prompt, [Row(stream_key(0, str(prompt), row), limit) for row in range(rows)])
 
 
-def test_ragged_groups_with_limits_of_their_own_agree_with_the_forward(
-    policy: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "ROOM", 3)  # so that the caches grow several times
-    requests = [request([1, 2, 3, 4, 5], 4, 40), request([9], 1, 7), request([30, 31], 6, 25)]
-    decoded = decode(policy.network, requests, RULES)
-    rows = iter(decoded)
-    groups = [[next(rows) for _ in r.keys] for r in requests]
-    assert len({len(row.token_ids) for row in decoded}) > 3
-    for group, r in zip(groups, requests, strict=True):
-        for row in group:
-            assert len(row.token_ids) <= r.limit
-            assert row.stopped == (row.token_ids[-1] == 258)
-            assert row.stopped or len(row.token_ids) == r.limit
+def decoded(policy: Policy, groups: Sequence[Group], rows: int, rules: Rules = RULES) -> list[Row]:
+    decode(policy.network, groups, rules, room_within(groups, rows, FREELY))
+    return [row for group in groups for row in group.rows]
+
+
+def ragged() -> list[Group]:
+    return [group([1, 2, 3, 4, 5], 4, 40), group([9], 1, 7), group([30, 31], 6, 25), group([7] * 20, 4, 30),
+            group([8, 9], 2, 1), group([40], 6, 50)]
+
+
+def assert_faithful(policy: Policy, groups: Sequence[Group], atol: float = 1e-4) -> None:
+    """Recorded log-probs are those of a forward pass over each whole sequence."""
     with torch.no_grad():
-        logprobs_BT, mask_BT = naive_logprobs(policy.model, [r.token_ids for r in requests],
-                                              [[row.token_ids for row in group] for group in groups])
-    recorded = torch.tensor([logprob for row in decoded for logprob in row.logprobs])
-    torch.testing.assert_close(recorded, logprobs_BT[mask_BT], rtol=0, atol=1e-4)
+        logprobs_BT, mask_BT = naive_logprobs(policy.model, [g.token_ids for g in groups],
+                                              [[row.token_ids for row in g.rows] for g in groups])
+    recorded = torch.tensor([logprob for g in groups for row in g.rows for logprob in row.logprobs])
+    torch.testing.assert_close(recorded, logprobs_BT[mask_BT], rtol=0, atol=atol)
 
 
-def test_rows_that_leave_do_not_disturb_the_others(policy: Policy) -> None:
-    together = decode(policy.network, [request([1, 2, 3], 8, 60)], RULES)
-    rows = [Request([1, 2, 3], [stream_key(0, "[1, 2, 3]", row)], 60) for row in range(8)]
-    alone = [decode(policy.network, [row], RULES)[0] for row in rows]
-    assert [row.token_ids for row in alone] == [row.token_ids for row in together]
+@pytest.mark.parametrize("rows", [6, 11, 64])
+def test_ragged_groups_with_limits_of_their_own_agree_with_the_forward(
+    policy: Policy, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "FIRST", 3)  # so that the room for completions grows several times
+    groups = ragged()
+    found = decoded(policy, groups, rows)
+    assert len({len(row.token_ids) for row in found}) > 3
+    for row in found:
+        assert len(row.token_ids) <= row.limit
+        assert row.stopped == (row.token_ids[-1] == 258)
+        assert row.stopped or len(row.token_ids) == row.limit
+    assert_faithful(policy, groups)
+
+
+def test_rows_that_join_and_leave_do_not_disturb_the_others(policy: Policy) -> None:
+    together = decoded(policy, ragged(), 64)
+    joining = decoded(policy, ragged(), 6)
+    alone = [row for g in ragged() for row in decoded(policy, [g], 64)]
+    assert [r.token_ids for r in alone] == [r.token_ids for r in joining] == [r.token_ids for r in together]
+
+
+def test_waiting_prompts_join_while_others_run(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows at once: the long one runs from the first step to the last, five short ones one after another."""
+    groups = [group([1, 2], 1, 60), *(group([3, number], 1, 4) for number in range(5))]
+    passes: list[int] = []
+    forward = policy.network.base_model.forward
+    monkeypatch.setattr(policy.network.base_model, "forward",
+                        lambda **inputs: passes.append(inputs["input_ids"].shape[1]) or forward(**inputs))
+    found = decoded(policy, groups, 2, Rules(1.0, 0, 1.0, frozenset()))
+    assert [len(row.token_ids) for row in found] == [60, 4, 4, 4, 4, 4]
+    assert len(passes) == 59 + 5  # a step for each token of the long one, and a prefill each time that some join
+
+
+def test_prompts_run_in_pieces_that_fit(policy: Policy) -> None:
+    whole, cut = ragged(), ragged()
+    room = room_within(cut, 64, FREELY)
+    decoded(policy, whole, 64)
+    decode(policy.network, cut, RULES, Room(room.prompts, room.prompt_tokens, room.rows, room.tokens, prefill=5))
+    assert [row.token_ids for g in cut for row in g.rows] == [row.token_ids for g in whole for row in g.rows]
 
 
 def test_greedy_is_what_generate_says(policy: Policy) -> None:
     prompt = [5, 6, 7, 8]
-    row = decode(policy.network, [request(prompt, 1, 30)], Rules(0.0, 0, 1.0, [258]))[0]
+    row = decoded(policy, [group(prompt, 1, 30)], 1, Rules(0.0, 0, 1.0, frozenset([258])))[0]
     generated = policy.network.generate(input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, 4),
                                         max_new_tokens=30, do_sample=False)
     assert generated[0, 4:].tolist() == row.token_ids
+
+
+def test_in_bfloat16_log_probs_are_the_networks_own(policy: Policy) -> None:
+    half = load_tiny(Path(policy.name))
+    half.network.to(torch.bfloat16)
+    groups = ragged()
+    decoded(half, groups, 11)
+    assert_faithful(half, groups, atol=0.3)
 
 
 def test_a_network_that_computes_no_numbers_is_said_so(model_folder: Path) -> None:
@@ -67,13 +112,10 @@ def test_a_network_that_computes_no_numbers_is_said_so(model_folder: Path) -> No
         broken.network.get_output_embeddings().weight[7] = torch.nan
     for temperature in (0.0, 1.0):
         with pytest.raises(SparkError, match="not finite"):
-            decode(broken.network, [request([1, 2], 2, 3)], Rules(temperature, 0, 1.0, [258]))
+            decoded(broken, [group([1, 2], 2, 3)], 2, Rules(temperature, 0, 1.0, frozenset([258])))
 
 
-def test_adding_room_keeps_what_is_held() -> None:
-    layer = cache.RoomyLayer(torch.arange(6.0).reshape(1, 1, 3, 2), torch.zeros(1, 1, 3, 2))
-    for step in range(200):
-        keys, _ = layer.update(torch.full((1, 1, 1, 2), float(step)), torch.zeros(1, 1, 1, 2))
-    assert layer.get_seq_length() == keys.shape[2] == 203
-    assert keys[0, 0, :3].flatten().tolist() == [0, 1, 2, 3, 4, 5]
-    assert keys[0, 0, 3:, 0].tolist() == list(map(float, range(200)))
+def test_the_networks_own_attention_is_back_afterwards(policy: Policy) -> None:
+    before = policy.network.config._attn_implementation
+    decoded(policy, [group([1, 2], 2, 3)], 2)
+    assert policy.network.config._attn_implementation == before

@@ -11,7 +11,7 @@ LOGITS_V = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, -torch.inf])
 
 def test_uniforms_are_uniform_within_and_across_streams() -> None:
     keys_B = torch.tensor([stream_key(0, "id", sample) for sample in range(400)])
-    table = torch.stack([uniforms(keys_B, step) for step in range(400)])
+    table = torch.stack([uniforms(keys_B, torch.tensor(step)) for step in range(400)])
     assert table.min() >= 0 and table.max() < 1
     for means in (table.mean(0), table.mean(1)):
         assert means.sub(0.5).abs().max() < 5 * (1 / 12) ** 0.5 / 400**0.5
@@ -25,7 +25,7 @@ def test_the_stream_of_a_sample_never_changes() -> None:
     assert stream_key(0, "id", 0) == 37457361026779886
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     for step, number in enumerate(published):
-        assert uniforms(torch.tensor([1234567]), step).item() == (number >> 41) / 2**23
+        assert uniforms(torch.tensor([1234567]), torch.tensor(step)).item() == (number >> 41) / 2**23
 
 
 @pytest.mark.parametrize(("temperature", "top_k", "top_p"), [

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from sparkcli.errors import SparkError
+from sparkcli.models.memory import is_out_of_memory
 from sparkcli.training.batches import MicroBatch, Part
-from sparkcli.training.memory import MIB, Budget, is_out_of_memory, read_peak, reset_peak
+from sparkcli.training.memory import MIB, Budget, read_peak, reset_peak
 from sparkcli.training.samples import Sample
 
 CPU = torch.device("cpu")

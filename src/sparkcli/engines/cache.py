@@ -1,68 +1,101 @@
-"""Keys and values with room at the end, so that a decoding step writes in place instead of copying all of them.
+"""Keys and values of rows in flight, each prompt's held once for all its rows.
 
-Axes: B rows, H key-value heads, S tokens, D head dimension.
+Places are numbered: a prompt has one, a row has one, both always the first of them, so that a step reads no more than
+what is alive, in place. Whoever leaves is replaced by the last one.
+
+Axes: P prompts, B rows, H key-value heads, S tokens of prompts, T tokens of completions, D head dimension, M moves.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-ROOM = 64
-"""Tokens by which a cache grows at least; beyond that by half of its length."""
+FIRST = 64
+"""Tokens of a completion that there is room for at first; doubled whenever one is longer."""
 
-
-class RoomyLayer(DynamicLayer):
-    """One layer. Holds no gradients: it is written in place."""
-
-    def __init__(self, keys_BHSD: Tensor, values_BHSD: Tensor) -> None:
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = keys_BHSD.dtype, keys_BHSD.device, True
-        self.length = keys_BHSD.shape[2]
-        self.roomy_keys, self.roomy_values = _with_room(keys_BHSD), _with_room(values_BHSD)
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Appends; returns views of all that is held."""
-        start, self.length = self.length, self.length + key_states.shape[2]
-        if self.length > self.roomy_keys.shape[2]:
-            self.roomy_keys = _with_room(self.roomy_keys[:, :, :start])
-            self.roomy_values = _with_room(self.roomy_values[:, :, :start])
-        self.roomy_keys[:, :, start:self.length] = key_states
-        self.roomy_values[:, :, start:self.length] = value_states
-        return self.roomy_keys[:, :, :self.length], self.roomy_values[:, :, :self.length]
-
-    def get_seq_length(self) -> int:
-        """Tokens held, without the room."""
-        return self.length
-
-    def select(self, rows_B: Tensor) -> "RoomyLayer":
-        """The layer with these rows only."""
-        return RoomyLayer(self.roomy_keys[:, :, :self.length].index_select(0, rows_B),
-                          self.roomy_values[:, :, :self.length].index_select(0, rows_B))
+Moves = list[tuple[int, int]]
+"""Places: from, to."""
 
 
-class RoomyCache(DynamicCache):
-    """A layer of each, as transformers' networks take it."""
+@dataclass(frozen=True)
+class Room:
+    """What is held at most."""
 
-    layers: list[RoomyLayer]  # type: ignore[assignment]
+    prompts: int
+    prompt_tokens: int
+    """Of the longest prompt."""
+    rows: int
+    tokens: int
+    """Of the longest completion."""
+    prefill: int
+    """Prompts' tokens in one forward pass, where each alone has fewer."""
 
-    @classmethod
-    def of(cls, cache: DynamicCache) -> "RoomyCache":
-        """A copy of a filled cache, with room."""
-        roomy = cls()
-        roomy.layers = [RoomyLayer(keys, values) for keys, values, _ in cache]
-        return roomy
-
-    def select(self, rows_B: Tensor) -> "RoomyCache":
-        """The cache with these rows only."""
-        selected = RoomyCache()
-        selected.layers = [layer.select(rows_B) for layer in self.layers]
-        return selected
+    @property
+    def held(self) -> int:
+        """Tokens in all."""
+        return self.prompts * self.prompt_tokens + self.rows * self.tokens
 
 
-def _with_room(x_BHSD: Tensor) -> Tensor:
-    rows, heads, length, dim = x_BHSD.shape
-    roomy = x_BHSD.new_empty(rows, heads, length + max(ROOM, length // 2), dim)
-    roomy[:, :, :length] = x_BHSD
-    return roomy
+class Layer:
+    """One layer's keys and values. Zeros at first: what is masked must still be a number."""
+
+    def __init__(self, room: Room, key_BHTD: Tensor, value_BHTD: Tensor) -> None:
+        def zeros(like: Tensor, places: int, tokens: int) -> Tensor:
+            return like.new_zeros(places, like.shape[1], tokens, like.shape[3])
+
+        self.room = room.tokens
+
+        self.prompt_keys_PHSD = zeros(key_BHTD, room.prompts, room.prompt_tokens)
+        self.prompt_values_PHSD = zeros(value_BHTD, room.prompts, room.prompt_tokens)
+        self.keys_BHTD = zeros(key_BHTD, room.rows, min(FIRST, room.tokens))
+        self.values_BHTD = zeros(value_BHTD, room.rows, min(FIRST, room.tokens))
+
+    def fill(self, first: int, key_PHSD: Tensor, value_PHSD: Tensor) -> None:
+        """Takes in prompts, from place `first` on."""
+        prompts, _, length, _ = key_PHSD.shape
+        self.prompt_keys_PHSD[first:first + prompts, :, :length] = key_PHSD
+        self.prompt_values_PHSD[first:first + prompts, :, :length] = value_PHSD
+
+    def append(self, rows_B: Tensor, lengths_B: Tensor, longest: int, key_BH1D: Tensor, value_BH1D: Tensor) -> None:
+        """A token more for each row, after the `lengths_B` that it has; the longest then has `longest`."""
+        if longest > self.keys_BHTD.shape[2]:
+            self.keys_BHTD, self.values_BHTD = self._grown(self.keys_BHTD), self._grown(self.values_BHTD)
+        self.keys_BHTD[rows_B, :, lengths_B] = key_BH1D[:, :, 0]
+        self.values_BHTD[rows_B, :, lengths_B] = value_BH1D[:, :, 0]
+
+    def _grown(self, held_BHTD: Tensor) -> Tensor:
+        rows, heads, length, dim = held_BHTD.shape
+        grown_BHTD = held_BHTD.new_zeros(rows, heads, min(2 * length, self.room), dim)
+        grown_BHTD[:, :, :length] = held_BHTD
+        return grown_BHTD
+
+
+@dataclass
+class SharedCache:
+    """All layers, made when they are first used."""
+
+    room: Room
+    layers: dict[int, Layer] = field(default_factory=dict)
+
+    def layer(self, index: int, key_BHTD: Tensor, value_BHTD: Tensor) -> Layer:
+        """The layer with this number; the first keys and values tell its shape."""
+        if index not in self.layers:
+            self.layers[index] = Layer(self.room, key_BHTD, value_BHTD)
+        return self.layers[index]
+
+    def move_rows(self, moves: Moves, length: int) -> None:
+        """Copies rows, of which the longest has `length` tokens."""
+        for layer in self.layers.values():
+            _move((layer.keys_BHTD, layer.values_BHTD), moves, length)
+
+    def move_prompts(self, moves: Moves, length: int) -> None:
+        """Copies prompts, of which the longest has `length` tokens."""
+        for layer in self.layers.values():
+            _move((layer.prompt_keys_PHSD, layer.prompt_values_PHSD), moves, length)
+
+
+def _move(tensors: tuple[Tensor, ...], moves: Moves, length: int) -> None:
+    source_M, target_M = torch.tensor(moves, device=tensors[0].device).unbind(1)
+    for held in tensors:
+        held[target_M, :, :length] = held[source_M, :, :length]

@@ -1,44 +1,33 @@
-"""Sampling one batch: the prompts run once, are expanded to their samples, and all rows advance a token at a time.
+"""Sampling in continuous batches: a prompt runs once, its rows advance a token at a time, rows that have ended leave
+and those of waiting prompts join.
 
-Axes: P prompts, B rows in flight, R rows the batch began with, T tokens, S cached tokens, V vocabulary.
+What joins when depends on the groups alone, not on the clock. The host keeps the book; it waits for the device once a
+step, for the tokens.
+
+Axes: P prompts, B rows in flight, S tokens of prompts, D hidden.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sparkcli.engines.cache import RoomyCache
+from sparkcli.engines.attention import Filling, Seats, Step, sharing
+from sparkcli.engines.cache import Moves, Room, SharedCache
 from sparkcli.engines.draws import draw, uniforms
 from sparkcli.errors import SparkError
 from sparkcli.models.head import logits_of
-from sparkcli.models.prefix import Prefix, expand, pad_left, prefill
+from sparkcli.models.prefix import pad_right
 
-COMPACT_BELOW = 0.75
-"""Finished rows are dropped once fewer than this share of the batch is still running: dropping copies the cache."""
+JOIN_SHARE = 0.25
+"""Prompts join once so much of the room for rows is free: a forward pass for each alone costs more than the wait."""
 
-
-@dataclass(frozen=True)
-class Request:
-    """Rows that continue one prompt."""
-
-    token_ids: Sequence[int]
-    keys: Sequence[int]
-    """Key of each row's random stream."""
-    limit: int
-    """New tokens at most."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What one row emitted."""
-
-    token_ids: list[int]
-    logprobs: list[float]
-    stopped: bool
-    """Whether the last token is an end marker; otherwise the limit was reached."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,107 +37,186 @@ class Rules:
     temperature: float
     top_k: int
     top_p: float
-    stop_ids: Sequence[int]
+    stop_ids: frozenset[int]
 
 
-@torch.no_grad()
-def decode(network: PreTrainedModel, requests_P: Sequence[Request], rules: Rules) -> list[Decoded]:
-    """Completes every row of every request; the rows of the requests one after another."""
-    batch = _Batch(network, requests_P, rules)
-    while batch.advance():
-        pass
-    return batch.results()
+@dataclass(eq=False)
+class Row:
+    """One completion as it grows."""
 
+    key: int
+    """Of its random stream."""
+    limit: int
+    """Tokens at most."""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stopped: bool = False
+    """Whether the last token is an end marker."""
 
-class _Batch:
-    """Rows in flight. Finished rows run along, their tokens unread, until enough of them make dropping pay."""
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is to come."""
+        return self.stopped or len(self.token_ids) == self.limit
 
-    def __init__(self, network: PreTrainedModel, requests_P: Sequence[Request], rules: Rules) -> None:
-        self.network, self.rules = network, rules
-        device = network.device
-        repeats_P = [len(request.keys) for request in requests_P]
-        prefix = expand(prefill(network, *pad_left([r.token_ids for r in requests_P], device)), repeats_P)
-        self.cache = RoomyCache.of(prefix.cache)
-        self.hidden_BD = prefix.last_hidden_BD
-        self.positions_B = prefix.lengths_B
-        limits = [r.limit for r in requests_P for _ in r.keys]
-        self.keys_B = torch.tensor([key for r in requests_P for key in r.keys], device=device)
-        self.limits_B = torch.tensor(limits, device=device)
-        self.stop_ids = torch.tensor(rules.stop_ids, device=device, dtype=torch.long)
-        self.rows_B = torch.arange(len(limits), device=device)
-        self.running_B = torch.ones(len(limits), dtype=torch.bool, device=device)
-        self.tokens_RT = torch.zeros(len(limits), max(limits), dtype=torch.long, device=device)
-        self.logprobs_RT = torch.zeros(len(limits), max(limits), device=device)
-        self.lengths_R = torch.zeros(len(limits), dtype=torch.long, device=device)
-        self.stopped_R = torch.zeros(len(limits), dtype=torch.bool, device=device)
-        self.mask_BS = _padded_mask(prefix, max(limits))
-        self.step = 0
-
-    def advance(self) -> bool:
-        """Draws a token for every row and, unless all are finished, runs the network on them."""
-        rules = self.rules
-        logits_BV = logits_of(self.network, self.hidden_BD)
-        tokens_B, logprobs_B = draw(logits_BV, uniforms(self.keys_B, self.step), rules.temperature, rules.top_k,
-                                    rules.top_p)
-        self.tokens_RT[self.rows_B, self.step] = tokens_B
-        self.logprobs_RT[self.rows_B, self.step] = logprobs_B
-        self.step += 1
-        tokens_B = self._finish(tokens_B)
-        if tokens_B.numel() == 0:
-            return False
-        self._forward(tokens_B)
-        return True
-
-    def _finish(self, tokens_B: Tensor) -> Tensor:
-        """Notes which rows have ended; returns the tokens of the rows that stay in the batch."""
-        stopped_B = torch.isin(tokens_B, self.stop_ids) & self.running_B
-        ended_B = stopped_B | ((self.limits_B <= self.step) & self.running_B)
-        if not bool(ended_B.any()):
-            return tokens_B
-        self.lengths_R[self.rows_B[ended_B]] = self.step
-        self.stopped_R[self.rows_B[stopped_B]] = True
-        self.running_B &= ~ended_B
-        running = int(self.running_B.sum())
-        if running < COMPACT_BELOW * len(self.running_B):
-            kept_K = self.running_B.nonzero()[:, 0]
-            tokens_B = tokens_B[kept_K]
-            if running:
-                self._keep(kept_K)
-        return tokens_B
-
-    def _keep(self, kept_K: Tensor) -> None:
-        for name in ("keys_B", "limits_B", "rows_B", "running_B", "positions_B"):
-            setattr(self, name, getattr(self, name)[kept_K])
-        if self.mask_BS is not None:
-            self.mask_BS = self.mask_BS[kept_K]
-        self.cache = self.cache.select(kept_K)
-
-    def _forward(self, tokens_B: Tensor) -> None:
-        length = self.cache.get_seq_length() + 1
-        mask_BS = None if self.mask_BS is None else self.mask_BS[:, :length]
-        output = self.network.base_model(
-            input_ids=tokens_B[:, None], position_ids=self.positions_B[:, None], attention_mask=mask_BS,
-            past_key_values=self.cache, use_cache=True)
-        self.positions_B = self.positions_B + 1
-        self.hidden_BD = output.last_hidden_state[:, -1]
-
-    def results(self) -> list[Decoded]:
-        """What each row emitted, in the order of the requests.
+    def add(self, token: int, logprob: float, stop_ids: frozenset[int]) -> None:
+        """Takes the next token.
 
         Raises:
             SparkError: the network computed something that is no number.
         """
-        if not bool(self.logprobs_RT.isfinite().all()):
+        if not math.isfinite(logprob):
             raise SparkError("the model's logits are not finite, so nothing can be sampled; its weights may be broken, "
                              "or float16 overflows: try --dtype bfloat16 or float32, or an earlier policy")
-        rows = zip(self.tokens_RT.tolist(), self.logprobs_RT.tolist(), self.lengths_R.tolist(),
-                   self.stopped_R.tolist(), strict=True)
-        return [Decoded(tokens[:length], logprobs[:length], stopped) for tokens, logprobs, length, stopped in rows]
+        self.token_ids.append(token)
+        self.logprobs.append(logprob)
+        self.stopped = token in stop_ids
+
+    def restart(self) -> None:
+        """Forgets what it has; its random stream will give the same again."""
+        self.token_ids.clear()
+        self.logprobs.clear()
 
 
-def _padded_mask(prefix: Prefix, limit: int) -> Tensor | None:
-    """The mask of the prompts with ones for all tokens to come; None where no prompt is padded."""
-    if bool(prefix.mask_BS.all()):
-        return None
-    ones = prefix.mask_BS.new_ones(prefix.mask_BS.shape[0], limit)
-    return torch.cat([prefix.mask_BS, ones], 1)
+@dataclass(eq=False)
+class Group:
+    """Rows that continue one prompt."""
+
+    token_ids: Sequence[int]
+    rows: Sequence[Row]
+
+
+@torch.no_grad()
+def decode(network: PreTrainedModel, groups: Sequence[Group], rules: Rules, room: Room) -> None:
+    """Completes every row of every group.
+
+    Args:
+        groups: in the order in which they join; prompts of similar lengths should be neighbours. None has more rows
+            than there is room for.
+    """
+    with sharing(network):
+        _Flight(network, groups, rules, room).run()
+
+
+class _Flight:
+    """Rows in flight and groups that wait. Between two steps the last token of each row is not in the cache yet."""
+
+    def __init__(self, network: PreTrainedModel, groups: Sequence[Group], rules: Rules, room: Room) -> None:
+        self.network, self.rules, self.room = network, rules, room
+        self.waiting = deque(groups)
+        self.groups_P: list[Group] = []
+        self.rows_B: list[Row] = []
+        self.group_of_B: list[Group] = []
+        self.cache = SharedCache(room)
+
+    def run(self) -> None:
+        while self.waiting or self.rows_B:
+            joined, left = self._join(), self._leave()
+            if (joined or left) and self.rows_B:
+                self._seat()
+            if self.rows_B:
+                self._advance()
+
+    def _join(self) -> bool:
+        """Takes in waiting prompts where that pays, with the first token of each of their rows."""
+        joining: list[Group] = []
+        free = self.room.rows - len(self.rows_B)
+        if self.rows_B and free < JOIN_SHARE * self.room.rows:
+            return False
+        while (self.waiting and len(self.waiting[0].rows) <= free
+               and len(self.groups_P) + len(joining) < self.room.prompts):
+            joining.append(self.waiting.popleft())
+            free -= len(joining[-1].rows)
+        for piece in _pieces(joining, self.room.prefill):
+            self._prefill(piece)
+        return bool(joining)
+
+    def _prefill(self, groups_P: Sequence[Group]) -> None:
+        device = self.network.device
+        ids_PS, _ = pad_right([group.token_ids for group in groups_P], device)
+        hidden_PSD = self._hidden(ids_PS, torch.arange(ids_PS.shape[1], device=device).expand_as(ids_PS),
+                                  Filling(self.cache, len(self.groups_P)))
+        prompt_of_B = [place for place, group in enumerate(groups_P) for _ in group.rows]
+        last_of_B = [len(group.token_ids) - 1 for group in groups_P for _ in group.rows]
+        rows = [row for group in groups_P for row in group.rows]
+        self._draw(rows, hidden_PSD[prompt_of_B, last_of_B], torch.tensor([row.key for row in rows], device=device),
+                   torch.zeros(len(rows), dtype=torch.long, device=device))
+        self.groups_P += groups_P
+        self.rows_B += rows
+        self.group_of_B += [group for group in groups_P for _ in group.rows]
+
+    def _leave(self) -> bool:
+        """Lets go of rows that have ended, and of prompts that no row continues any more."""
+        staying_B = [not row.ended for row in self.rows_B]
+        if all(staying_B):
+            return False
+        if moves := _moves(staying_B):
+            self.cache.move_rows(moves, max(len(self.rows_B[source].token_ids) for source, _ in moves) - 1)
+        _compact(self.rows_B, moves, sum(staying_B))
+        _compact(self.group_of_B, moves, sum(staying_B))
+        alive = set(self.group_of_B)
+        staying_P = [group in alive for group in self.groups_P]
+        if moves := _moves(staying_P):
+            self.cache.move_prompts(moves, max(len(self.groups_P[source].token_ids) for source, _ in moves))
+        _compact(self.groups_P, moves, sum(staying_P))
+        return True
+
+    def _seat(self) -> None:
+        """Tells the device who sits where."""
+        device = self.network.device
+        place = {group: number for number, group in enumerate(self.groups_P)}
+        self.seats = Seats.of([place[group] for group in self.group_of_B],
+                              [len(group.token_ids) for group in self.groups_P], device)
+        lengths = [len(row.token_ids) - 1 for row in self.rows_B]
+        self.shortest, self.longest = min(lengths), max(lengths)
+        self.lengths_B = torch.tensor(lengths, device=device)
+        self.starts_B = torch.tensor([len(group.token_ids) for group in self.group_of_B], device=device)
+        self.keys_B = torch.tensor([row.key for row in self.rows_B], device=device)
+        self.tokens_B = torch.tensor([row.token_ids[-1] for row in self.rows_B], device=device)
+
+    def _advance(self) -> None:
+        """Runs the network on each row's last token and draws the next."""
+        step = Step.of(self.cache, self.seats, self.lengths_B, self.shortest, self.longest)
+        hidden_B1D = self._hidden(self.tokens_B[:, None], (self.starts_B + self.lengths_B)[:, None], step)
+        self.lengths_B = self.lengths_B + 1
+        self.shortest, self.longest = self.shortest + 1, self.longest + 1
+        self.tokens_B = self._draw(self.rows_B, hidden_B1D[:, 0], self.keys_B, self.lengths_B)
+
+    def _hidden(self, ids_BT: Tensor, positions_BT: Tensor, part: Filling | Step) -> Tensor:
+        hidden_BTD: Tensor = self.network.base_model(input_ids=ids_BT, position_ids=positions_BT, use_cache=False,
+                                                     part=part).last_hidden_state
+        return hidden_BTD
+
+    def _draw(self, rows_B: Sequence[Row], hidden_BD: Tensor, keys_B: Tensor, steps_B: Tensor) -> Tensor:
+        """A token more for each row."""
+        rules = self.rules
+        tokens_B, logprobs_B = draw(logits_of(self.network, hidden_BD), uniforms(keys_B, steps_B), rules.temperature,
+                                    rules.top_k, rules.top_p)
+        for row, token, logprob in zip(rows_B, tokens_B.tolist(), logprobs_B.tolist(), strict=True):
+            row.add(token, logprob, rules.stop_ids)
+        return tokens_B
+
+
+def _pieces(groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
+    """Runs of prompts that have, padded, at most so many tokens; a longer one goes alone."""
+    piece: list[Group] = []
+    for group in groups:
+        longest = max(len(other.token_ids) for other in [*piece, group])
+        if piece and (len(piece) + 1) * longest > tokens:
+            yield piece
+            piece = []
+        piece.append(group)
+    if piece:
+        yield piece
+
+
+def _moves(staying: Sequence[bool]) -> Moves:
+    """What is moved where, so that those that stay have the first places."""
+    count = sum(staying)
+    return list(zip((place for place in range(count, len(staying)) if staying[place]),
+                    (place for place in range(count) if not staying[place]), strict=True))
+
+
+def _compact(seated: list[T], moves: Moves, count: int) -> None:
+    for source, target in moves:
+        seated[target] = seated[source]
+    del seated[count:]

@@ -12,13 +12,13 @@ from torch import Tensor
 _GOLDEN, _MIX1, _MIX2 = (c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-def uniforms(keys_B: Tensor, step: int) -> Tensor:
-    """Uniform numbers in [0, 1), float32 `[B]`: the `step`-th of each stream.
+def uniforms(keys_B: Tensor, steps_B: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1), float32 `[B]`: of each stream the one with that number.
 
     SplitMix64 (Steele, Lea, Flood 2014) with the counter in place of its state. 23 bits are kept, so that a number
     times a float32 total always stays below that total.
     """
-    z_B = keys_B + _wrapped((step + 1) * _GOLDEN)
+    z_B = keys_B + (steps_B + 1) * _GOLDEN
     z_B = (z_B ^ _shifted(z_B, 30)) * _MIX1
     z_B = (z_B ^ _shifted(z_B, 27)) * _MIX2
     z_B = z_B ^ _shifted(z_B, 31)
@@ -72,7 +72,3 @@ def _shifted(z_B: Tensor, bits: int) -> Tensor:
     """Logical right shift of 64-bit integers, which torch has only signed."""
     return (z_B >> bits) & ((1 << (64 - bits)) - 1)
 
-
-def _wrapped(value: int) -> int:
-    """A Python integer as the signed 64-bit integer it is modulo 2^64."""
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -1,9 +1,10 @@
 """Samples in this process with transformers: any causal language model, on CPU or GPU.
 
-Rows run in batches of `batch_size`; within a window of some batches prompts are sorted by length, so that little is
-padded, and groups come out in the order they came in.
+At most `batch_size` rows are in flight and `batch_tokens` held, counting each prompt once and each completion at its
+limit. Rows that end make room for others within a window of some batches, whose prompts are sorted by length, so that
+little is padded; groups come out in the order they came in, a window at a time.
 
-Not done here: images, batches that rows join while others run, halving on out-of-memory.
+Not done here: images; architectures without plain attention to all tokens, or whose attention cannot be exchanged.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,8 @@ import transformers
 
 from sparkcli.config import RolloutConfig
 from sparkcli.engines.base import window
-from sparkcli.engines.decoding import Decoded, Request, Rules, decode
+from sparkcli.engines.budget import Budget
+from sparkcli.engines.decoding import Group, Row, Rules, decode
 from sparkcli.engines.groups import failed, how, sampled
 from sparkcli.engines.seeds import stream_key
 from sparkcli.errors import InputError
@@ -35,6 +37,7 @@ class TransformersEngine:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self._budget = Budget()
 
     def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         """One group per prompt, in order. The policy must not change while groups are being taken."""
@@ -75,31 +78,23 @@ class TransformersEngine:
             raise InputError(f"prompt {prompt.id!r}: the transformers engine samples prompts without images only")
         return encoded.token_ids
 
-    def _decode(self, waiting: dict[int, _Waiting], config: RolloutConfig) -> dict[int, list[Decoded]]:
-        """Every sample of every prompt, in batches of rows sorted by prompt length."""
-        rules = Rules(config.temperature, config.top_k, config.top_p, self.policy.reader.stop_ids)
-        order = sorted(waiting, key=lambda index: -len(waiting[index].token_ids))
-        rows = [(index, sample) for index in order for sample in range(config.samples)]
-        whole_groups = config.batch_size // config.samples * config.samples
-        size = whole_groups or config.batch_size
-        decoded: dict[int, list[Decoded]] = {index: [] for index in waiting}
+    def _decode(self, waiting: dict[int, _Waiting], config: RolloutConfig) -> dict[int, list[Row]]:
+        """Every sample of every prompt; longer prompts first, so that neighbours are of similar lengths."""
+        rules = Rules(config.temperature, config.top_k, config.top_p, frozenset(self.policy.reader.stop_ids))
+        groups = {index: self._rows(item, config) for index, item in waiting.items()}
+        ordered = sorted(groups.values(), key=lambda group: -len(group.token_ids))
         self.policy.model.eval()
-        for start in range(0, len(rows), size):
-            samples: dict[int, list[int]] = {}
-            for index, sample in rows[start:start + size]:
-                samples.setdefault(index, []).append(sample)
-            requests = [self._request(waiting[index], numbers, config) for index, numbers in samples.items()]
-            results = iter(decode(self.policy.network, requests, rules))
-            for index, numbers in samples.items():
-                decoded[index].extend(islice(results, len(numbers)))
-        return decoded
+        self._budget.spend(ordered, config.batch_size, config.batch_tokens,
+                           lambda pending, room: decode(self.policy.network, pending, rules, room))
+        return {index: list(group.rows) for index, group in groups.items()}
 
-    def _request(self, item: _Waiting, samples: Sequence[int], config: RolloutConfig) -> Request:
-        keys = [stream_key(config.seed, item.prompt.id, sample) for sample in samples]
-        return Request(item.token_ids, keys, self.policy.reader.room(len(item.token_ids), config.max_tokens))
+    def _rows(self, item: _Waiting, config: RolloutConfig) -> Group:
+        limit = self.policy.reader.room(len(item.token_ids), config.max_tokens)
+        return Group(item.token_ids, [Row(stream_key(config.seed, item.prompt.id, sample), limit)
+                                      for sample in range(config.samples)])
 
-    def _group(self, item: _Waiting, decoded: Sequence[Decoded], sampling: Sampling) -> list[Rollout]:
-        texts = self.policy.reader.texts(d.token_ids for d in decoded)
+    def _group(self, item: _Waiting, rows: Sequence[Row], sampling: Sampling) -> list[Rollout]:
+        texts = self.policy.reader.texts(row.token_ids for row in rows)
         return sampled(item.prompt, item.token_ids, [
-            (text, d.token_ids, d.logprobs, "stop" if d.stopped else "length")
-            for text, d in zip(texts, decoded, strict=True)], sampling, self.policy.fingerprint)
+            (text, row.token_ids, row.logprobs, "stop" if row.stopped else "length")
+            for text, row in zip(texts, rows, strict=True)], sampling, self.policy.fingerprint)

@@ -6,7 +6,6 @@ how it is cut.
 """
 
 import contextlib
-import gc
 import logging
 import resource
 import sys
@@ -17,22 +16,13 @@ from typing import TypeVar
 import torch
 
 from sparkcli.errors import SparkError
+from sparkcli.models.memory import collect, is_out_of_memory
 from sparkcli.training.batches import MicroBatch, Part, Way, cost, micro_batches
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MIB = 2**20
-
-SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "alloc_failed")
-"""Parts of the messages by which allocators that raise a plain RuntimeError say it: torch's on a CPU, C++'s, cuBLAS."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on the host or on an accelerator."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
 
 
 @contextlib.contextmanager
@@ -89,9 +79,7 @@ class Budget:
 
     def _halve(self, failed: MicroBatch) -> None:
         """Makes sure that the failed micro-batch is cut the next time."""
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        collect()
         if len(failed.samples) == 1:
             sample = failed.samples[0]
             raise SparkError(f"{sample.name}: out of memory on this sample alone, {failed.tokens} tokens; try "

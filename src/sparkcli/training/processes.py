@@ -27,11 +27,12 @@ from transformers import AutoConfig
 
 from sparkcli.config import ModelConfig
 from sparkcli.errors import SparkError, UsageError
+from sparkcli.models.memory import is_out_of_memory
 from sparkcli.models.locate import model_folder
 from sparkcli.training import shards
 from sparkcli.training.batches import MicroBatch, Part, micro_batches
 from sparkcli.training.forward import Scorer
-from sparkcli.training.memory import Budget, is_out_of_memory
+from sparkcli.training.memory import Budget
 from sparkcli.training.optimizer import Optimizer
 
 T = TypeVar("T")
