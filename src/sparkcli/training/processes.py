@@ -27,8 +27,8 @@ from transformers import AutoConfig
 
 from sparkcli.config import ModelConfig
 from sparkcli.errors import SparkError, UsageError
-from sparkcli.models.memory import is_out_of_memory
 from sparkcli.models.locate import model_folder
+from sparkcli.models.memory import is_out_of_memory
 from sparkcli.training import shards
 from sparkcli.training.batches import MicroBatch, Part, micro_batches
 from sparkcli.training.forward import Scorer
