@@ -92,7 +92,8 @@ class Answerer(Faulty):
         found = []
         for number in range(min(body["n"], self.choices or body["n"])):
             prompt = Prompt(id="", prompt=body["messages"], answer="1")
-            config = RolloutConfig(samples=1, seed=body.get("seed", 0) + number, max_tokens=body["max_tokens"],
+            limit = body.get("max_tokens") or body["max_completion_tokens"]
+            config = RolloutConfig(samples=1, seed=body.get("seed", 0) + number, max_tokens=limit,
                                    temperature=body["temperature"])
             rollout = next(self.engine.sample([prompt], config))[0]
             found.append({"index": number, "message": {"role": "assistant", "content": rollout.completion},
@@ -132,6 +133,14 @@ def slow(seconds: float) -> Fault:
 
 
 hang = slow(3600.0)
+
+
+def only(text: str, fault: Fault) -> Fault:
+    """The fault for requests that hold this text; others are replied to."""
+    async def chosen(request: web.Request, whole: Callable[[], Awaitable[web.Response]]) -> web.StreamResponse:
+        return await (fault(request, whole) if text in await request.text() else whole())
+
+    return chosen
 
 
 def says(body: bytes) -> Fault:

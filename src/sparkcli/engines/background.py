@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-ENDING_SECONDS = 5.0
-"""At most this long until cancelled work has let go of what it held."""
+ENDING_SECONDS = 15.0
+"""At most this long until cancelled work has let go of what it held and the last is done."""
 
 
 class Background:
@@ -33,19 +33,20 @@ class Background:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Cancels what still runs and ends the thread."""
+    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Cancels what still runs, does `last`, and ends the thread."""
         if self._loop.is_closed():
             return
-        ending = self.start(_cancel_others())
+        ending = self.start(_end(last))
         ending.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         self._thread.join(ENDING_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 
 
-async def _cancel_others() -> None:
+async def _end(last: Callable[[], Awaitable[None]]) -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await last()

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 import orjson
-from yarl import URL
 
 from sparkcli.config import ServerConfig
 from sparkcli.errors import SparkError, UsageError
@@ -108,8 +108,7 @@ class Connection:
     def __init__(self, base_url: str, session: aiohttp.ClientSession, config: ServerConfig, key: Key | None) -> None:
         """Raises UsageError unless the URL is one of a server."""
         url = parse_url(base_url)
-        self.name = str(url.with_user(None))
-        self._api = str(url)
+        self.name = self._api = url.geturl()
         self._root = self._api.removesuffix("/v1")
         self._session = session
         self._timeout = config.timeout
@@ -137,7 +136,7 @@ class Connection:
             RefusedError: any other status than success.
             UsageError: the key is missing or not taken.
         """
-        url = URL(self._root + path if path.startswith("/") else f"{self._api}/{path}", encoded=True)
+        url = self._root + path if path.startswith("/") else f"{self._api}/{path}"
         seconds = timeout or self._timeout
         try:
             async with asyncio.timeout(seconds), self._session.request(
@@ -174,19 +173,23 @@ class Connection:
         return (line.replace(self._key.value, "…") if self._key else line)[:300]
 
 
-def parse_url(base_url: str) -> URL:
+def parse_url(base_url: str) -> SplitResult:
     """The URL of a server's API; `/v1` where it names no path.
 
     Raises:
         UsageError: it is not the URL of a server.
     """
     try:
-        url = URL(base_url.rstrip("/"))
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
+        url = urlsplit(base_url.rstrip("/"))
+        is_one = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number
+        is_one = False
+    if not is_one:
         raise UsageError(f"--base-url {base_url!r}: expected the URL of a server, e.g. http://127.0.0.1:8000/v1")
-    return url / "v1" if url.path in ("", "/") else url
+    if "@" in url.netloc:
+        raise UsageError(f"--base-url with a user or password for {url.hostname}: would be seen; give an API key in an "
+                         "environment variable or with --api-key-file")
+    return url._replace(path=url.path or "/v1", query="", fragment="")
 
 
 def message_in(payload: bytes) -> str:
@@ -216,7 +219,8 @@ def retry_after(header: str | None) -> float | None:
 def _described(error: Exception) -> str:
     """What went wrong with a connection, in a few words."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect ({error.os_error.strerror or error.os_error})"
+        number = error.os_error.errno
+        return f"cannot connect ({os.strerror(number) if number and number > 0 else error.os_error})"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the reply was cut short"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sparkcli.config import SamplingConfig
-from sparkcli.engines.connection import TroubleError, UnansweredError
+from sparkcli.engines.connection import RefusedError, TroubleError, UnansweredError
 from sparkcli.engines.groups import Sample
 from sparkcli.errors import InputError
 from sparkcli.models.prompts import encode
@@ -17,6 +17,7 @@ from sparkcli.models.reader import Reader
 from sparkcli.records import FinishReason, Prompt
 
 REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
+LONGER_LIMIT = "max_completion_tokens"
 ROUNDING = 1e-3
 """A log-probability may be this far above 0, since samplers round."""
 
@@ -39,6 +40,14 @@ class Dialect(Protocol):
 
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
         """What is asked for a prompt. Raises InputError when it cannot be asked."""
+        ...
+
+    def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
+        """The body that asks for so many samples; with a seed, sample k of them has the seed + k."""
+        ...
+
+    def learns(self, refusal: RefusedError, body: Mapping[str, Any]) -> bool:
+        """Whether the refusal of a request says how to ask otherwise, which is done from now on."""
         ...
 
     def samples(self, reply: Any, question: Question, *, is_exact: bool) -> list[Sample]:
@@ -83,6 +92,14 @@ class Tokens:
             "presence_penalty": 0.0, "frequency_penalty": 0.0, "logprobs": 0, "return_token_ids": True,
             "return_tokens_as_token_ids": True, "stop_token_ids": list(self.reader.stop_ids)}, ids, is_plain(config))
 
+    def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
+        """See `Dialect.request`."""
+        return _numbered(question, model, number, seed)
+
+    def learns(self, refusal: RefusedError, body: Mapping[str, Any]) -> bool:
+        """There is one way to ask."""
+        return False
+
     def samples(self, reply: Any, question: Question, *, is_exact: bool) -> list[Sample]:
         """Ids and log-probs as they were sampled, texts still empty. See `Dialect.samples`."""
         found: list[Sample] = []
@@ -118,7 +135,7 @@ class Chat:
 
     def __init__(self) -> None:
         self.limit = "max_tokens"
-        """What the servers call the limit of new tokens."""
+        """What the server calls the limit of new tokens; OpenAI's reasoning models know the longer name alone."""
 
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
         """`top_k` is not in OpenAI's interface, and named only where it is asked for."""
@@ -127,8 +144,21 @@ class Chat:
         plain = isinstance(prompt.prompt, str)
         messages = [{"role": "user", "content": prompt.prompt}] if plain else prompt.prompt
         top_k = {"top_k": config.top_k} if config.top_k > 0 and config.temperature > 0 else {}
-        return Question({"messages": messages, self.limit: config.max_tokens, "temperature": config.temperature,
+        return Question({"messages": messages, "max_tokens": config.max_tokens, "temperature": config.temperature,
                          "top_p": config.top_p} | top_k)
+
+    def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
+        """See `Dialect.request`."""
+        body = _numbered(question, model, number, seed)
+        body[self.limit] = body.pop("max_tokens")
+        return body
+
+    def learns(self, refusal: RefusedError, body: Mapping[str, Any]) -> bool:
+        """That the limit has another name."""
+        if refusal.status != 400 or LONGER_LIMIT not in refusal.said or LONGER_LIMIT in body:
+            return False
+        self.limit = LONGER_LIMIT
+        return True
 
     def samples(self, reply: Any, question: Question, *, is_exact: bool) -> list[Sample]:
         """Texts. See `Dialect.samples`."""
@@ -137,6 +167,10 @@ class Chat:
     def worded(self, samples: Sequence[Sample]) -> list[Sample]:
         """The samples as they are."""
         return list(samples)
+
+
+def _numbered(question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
+    return {"model": model, **question.body, "n": number} | ({} if seed is None else {"seed": seed})
 
 
 def _choices(reply: Any) -> list[Mapping[str, Any]]:

@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -26,7 +25,7 @@ from sparkcli.engines.dialects import Chat, Dialect, Question, Tokens, is_plain
 from sparkcli.engines.greeting import Facts, greet
 from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.engines.seeds import prompt_seed
-from sparkcli.engines.server_policies import Held, check_model, held_in, load, target_of, unload_others
+from sparkcli.engines.server_policies import Held, check_model, held_in, leave, load, target_of, unload_others
 from sparkcli.engines.servers import Pool, Server
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
@@ -67,6 +66,7 @@ class OpenAIEngine:
         self._base: str | None = None
         self._has_warned = False
         self._session: aiohttp.ClientSession | None = None
+        self._servers: list[Server] = []
         self._background = Background()
         try:
             self._pool = self._background.run(self._connect())
@@ -84,7 +84,7 @@ class OpenAIEngine:
         """
         self._warn_of_raw_logprobs(config)
         sampling = how(config, f"openai/{self._facts.engine}")
-        room = AHEAD * self._config.concurrency * len(self._pool.servers)
+        room = AHEAD * self._config.concurrency * len(self._servers)
         waiting: deque[_Asked] = deque()
         try:
             for prompt in prompts:
@@ -120,10 +120,7 @@ class OpenAIEngine:
 
     def close(self) -> None:
         """Cancels what is asked and closes the connections."""
-        if self._session is not None:
-            self._background.run(self._session.close())
-            self._session = None
-        self._background.close()
+        self._background.close(self._disconnect)
 
     # Opening
 
@@ -131,8 +128,8 @@ class OpenAIEngine:
         """The servers, each asked what it is; those that do not answer are asked again later."""
         key = read_key(self._config)
         self._session = new_session()
-        servers = [Server(Connection(url, self._session, self._config, key)) for url in self._config.base_url]
-        pool = Pool(servers, self._config, self._admit)
+        self._servers = [Server(Connection(url, self._session, self._config, key)) for url in self._config.base_url]
+        servers, pool = self._servers, Pool(self._servers, self._config, self._admit)
         outcomes = await asyncio.gather(*map(self._admit, servers), return_exceptions=True)
         troubles = [(server, error) for server, error in zip(servers, outcomes, strict=True) if error is not None]
         for _, error in troubles:
@@ -145,18 +142,24 @@ class OpenAIEngine:
             pool.blame(server, TroubleError(str(error), suspect=True))
         return pool
 
+    async def _disconnect(self) -> None:
+        if self._session is None:
+            return
+        await asyncio.gather(*map(leave, self._servers))
+        await self._session.close()
+
     async def _admit(self, server: Server) -> None:
         """Asks a server who it is and, once it is known what is to be sampled, has it ready for that."""
         server.facts = await greet(server.connection, self._config.served_name, self._model.name, self._config.timeout)
         server.target = server.facts.served.id
         if self._dialect is not None:
-            self._check_kind(server)
+            await self._check_kind(server)
         if self._held is not None:
             await self._hold(server)
 
     @property
     def _first(self) -> Server:
-        return next(server for server in self._pool.servers if server.facts is not None)
+        return next(server for server in self._servers if server.facts is not None)
 
     @property
     def _facts(self) -> Facts:
@@ -177,18 +180,18 @@ class OpenAIEngine:
             self._base = model_fingerprint(folder)
             vocabulary = max(architecture.vocab_size, len(reader.tokenizer))
             self._dialect = Tokens(replace(reader, context=context), vocabulary)
-        for server in self._pool.servers:
+        for server in self._servers:
             if server.facts is not None:
-                self._check_kind(server)
+                self._background.run(self._check_kind(server))
 
-    def _check_kind(self, server: Server) -> None:
+    async def _check_kind(self, server: Server) -> None:
         """Raises UsageError unless a server is of the kind of the others and serves the model that -m names."""
         assert server.facts is not None
         if server.facts.takes_tokens != (self._base is not None):
             raise UsageError(f"{server.name}: vLLM servers and others cannot share the work; give servers of one kind")
-        if self._base is not None:
+        if isinstance(self._dialect, Tokens) and self._base is not None:
             policy = Path(self._model.policy) if self._model.policy else None
-            check_model(server, self._model.name, self._base, policy)
+            await check_model(server, self._dialect.reader, self._base, policy)
 
     def _served_adapter(self) -> Path | None:
         """The folder of the adapter that --served-name names, where that is one."""
@@ -203,7 +206,7 @@ class OpenAIEngine:
     # Policies
 
     async def _hold_everywhere(self) -> None:
-        servers = [server for server in self._pool.servers if server.is_up]
+        servers = [server for server in self._servers if server.is_up]
         outcomes = await asyncio.gather(*map(self._hold_afresh, servers), return_exceptions=True)
         for server, error in zip(servers, outcomes, strict=True):
             if isinstance(error, TroubleError):
@@ -241,25 +244,27 @@ class OpenAIEngine:
     async def _answer(self, question: Question, seed: int, config: RolloutConfig) -> list[Sample]:
         """All samples of a prompt. What a server leaves out is asked for again; greedy ones are all alike."""
         samples: list[Sample] = []
-        wanted = config.samples if config.temperature > 0 else 1
-        while len(samples) < wanted:
-            body = {**question.body, "n": wanted - len(samples)}
-            if config.temperature > 0:
-                body["seed"] = seed + len(samples)
-            samples += await self._pool.ask(partial(self._reply, question, body))
-        return samples if config.temperature > 0 else samples * config.samples
+        is_greedy = config.temperature == 0
+        wanted = 1 if is_greedy else config.samples
+        while (first := len(samples)) < wanted:
+            asked = partial(self._reply, question, wanted - first, None if is_greedy else seed + first)
+            samples += await self._pool.ask(asked)
+        return samples * config.samples if is_greedy else samples
 
-    async def _reply(self, question: Question, body: dict[str, Any], server: Server) -> list[Sample]:
+    async def _reply(self, question: Question, number: int, seed: int | None, server: Server) -> list[Sample]:
         assert self._dialect is not None and server.facts is not None
+        body = self._dialect.request(question, server.target, number, seed)
         try:
-            reply = await server.connection.read(self._dialect.path, {"model": server.target, **body})
-            samples = self._dialect.samples(reply, question, is_exact=server.facts.is_exact)
+            reply = await server.connection.read(self._dialect.path, body)
         except RefusedError as error:
+            if self._dialect.learns(error, body):
+                return await self._reply(question, number, seed, server)
             if error.status == 404 and self._config.sync_adapters and server.target != server.facts.base.id:
                 raise TroubleError(f"{error}; was it started anew?", suspect=True) from None
             raise UnansweredError(f"{server.name}: {error}") from None
-        if len(samples) > body["n"]:
-            raise TroubleError(f"{len(samples)} choices, and {body['n']} were asked for")
+        samples = self._dialect.samples(reply, question, is_exact=server.facts.is_exact)
+        if len(samples) > number:
+            raise TroubleError(f"{len(samples)} choices, and {number} were asked for")
         return samples
 
     def _group(self, asked: _Asked, sampling: Sampling) -> list[Rollout]:
@@ -273,7 +278,7 @@ class OpenAIEngine:
         return sampled(asked.prompt, asked.question.prompt_token_ids, samples, sampling, self.policy)
 
     def _warn_of_raw_logprobs(self, config: RolloutConfig) -> None:
-        raw = [server.name for server in self._pool.servers if server.facts and not server.facts.is_exact]
+        raw = [server.name for server in self._servers if server.facts and not server.facts.is_exact]
         if self._base is None or not raw or self._has_warned or is_plain(config):
             return
         self._has_warned = True

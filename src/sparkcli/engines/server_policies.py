@@ -3,11 +3,12 @@
 Full weights replace the server's own in place, and cached keys and values of the old ones are dropped; an adapter
 gets a name made of its content, so that equal names are equal policies and a swap needs no waiting.
 
-Not done here: a server that restarts while nothing is asked of it, between two calls, with full weights loaded, is
-not told from one that kept them. The next policy that is loaded sets it right.
+Not done here: full weights that a killed command has left in a server are not noticed; nor is a server that restarts
+with full weights loaded while nothing is asked of it. Loading full weights anew sets it right.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,16 @@ from sparkcli.engines.connection import RefusedError, TroubleError
 from sparkcli.engines.servers import Server
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, model_fingerprint, policy_fingerprint
+from sparkcli.models.reader import Reader
+
+log = logging.getLogger(__name__)
 
 RESET_TRIES, RESET_SECONDS = 40, 0.25
 """A cache whose blocks are in use cannot be dropped: requests that were just cancelled end first."""
+
+LEAVING_SECONDS = 10.0
+
+SAMPLE_TEXT = "12 + 30 = 42? Let us see: π ≈ 3.14159, so “Yes”.\n\tdef f(x): return x**2"
 
 SERVE = "start the server with `sparkcli serve`"
 
@@ -75,6 +83,18 @@ async def unload_others(server: Server) -> None:
             server.adapters.discard(name)
 
 
+async def leave(server: Server) -> None:
+    """Gives a server its own weights back, so that who comes next does not take others for them."""
+    if server.facts is None or server.weights is None:
+        return
+    try:
+        async with asyncio.timeout(LEAVING_SECONDS):
+            await _reload(server, server.facts.base.root)
+    except (TimeoutError, TroubleError, UsageError):
+        log.warning("%s may still hold a policy's full weights; start it anew before it samples the bare model",
+                    server.name)
+
+
 def target_of(server: Server, held: Held, served_name: str | None) -> str:
     """The name under which a server has a policy already, whoever loaded it.
 
@@ -91,22 +111,37 @@ def target_of(server: Server, held: Held, served_name: str | None) -> str:
     raise UsageError(f"{server.name}: does not have the policy in {held.directory}; --sync-adapters loads it there")
 
 
-def check_model(server: Server, model: str, fingerprint: str, policy: Path | None) -> None:
-    """Raises UsageError where the model that a server serves is in a folder here, and is not the one given.
+async def check_model(server: Server, reader: Reader, fingerprint: str, policy: Path | None) -> None:
+    """Raises UsageError where a server reads text otherwise than the model given, or has another one's weights.
 
     Args:
-        server: has said where it has its model from.
-        model: as -m names it.
+        server: has said where it has its model from; weights are compared where that is a folder here.
+        reader: of the model that -m names.
         fingerprint: of that model.
         policy: full weights that the server may have been started with.
     """
     assert server.facts is not None
-    root = server.facts.base.root
-    if root is None or not (Path(root) / "config.json").is_file():
+    base = server.facts.base
+    other = f"{server.name}: serves {base.root or base.id}, which is not the model {reader.name!r}; give that with -m"
+    ids = reader.tokenizer(SAMPLE_TEXT, add_special_tokens=False)["input_ids"]
+    if await _tokenized(server, SAMPLE_TEXT) not in (None, ids):
+        raise UsageError(other)
+    if base.root is None or not (Path(base.root) / "config.json").is_file():
         return
-    is_policy = policy is not None and policy.resolve() == Path(root).resolve()
-    if not is_policy and model_fingerprint(Path(root)) != fingerprint:
-        raise UsageError(f"{server.name}: serves {root}, which is not the model {model!r}; give that with -m")
+    is_policy = policy is not None and policy.resolve() == Path(base.root).resolve()
+    if not is_policy and model_fingerprint(Path(base.root)) != fingerprint:
+        raise UsageError(other)
+
+
+async def _tokenized(server: Server, text: str) -> object:
+    """The ids that a server makes of a text; None where it does not tell."""
+    assert server.facts is not None
+    body = {"model": server.facts.base.id, "prompt": text, "add_special_tokens": False}
+    try:
+        reply = await server.connection.read("/tokenize", body)
+    except RefusedError:
+        return None
+    return reply.get("tokens") if isinstance(reply, dict) else None
 
 
 async def _load_adapter(server: Server, name: str, directory: Path) -> None:
