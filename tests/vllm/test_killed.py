@@ -16,6 +16,9 @@ import orjson
 import pytest
 from tests.vllm.server import Server, serving, until
 
+from sparkcli.files.jsonl import read
+from sparkcli.records import Rollout
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 pytestmark = pytest.mark.slow
@@ -95,11 +98,11 @@ def in_the_middle(folder: Path, process: "subprocess.Popen[str]") -> None:
 
 def check_whole(folder: Path) -> None:
     """Every prompt is there with all its samples, in order, and none of them failed."""
-    lines = [orjson.loads(line) for line in (folder / "out.jsonl").read_bytes().splitlines()]
-    assert [(line["id"], line["sample"]) for line in lines] == [(name, k) for name in IDS for k in range(SAMPLES)]
-    assert {line["finish_reason"] for line in lines} <= {"stop", "length"}
-    assert all(len(line["token_ids"]) == len(line["logprobs"]) > 0 for line in lines)
-    assert len({line["policy"] for line in lines}) == 1
+    lines = list(read(str(folder / "out.jsonl"), Rollout))
+    assert [(line.id, line.sample) for line in lines] == [(name, k) for name in IDS for k in range(SAMPLES)]
+    assert {line.finish_reason for line in lines} <= {"stop", "length"}
+    assert all(len(line.token_ids or ()) == len(line.logprobs or ()) > 0 for line in lines)
+    assert len({line.policy for line in lines}) == 1
 
 
 def test_two_servers_one_killed_the_other_takes_all(house: House, second: House, start: Start,
