@@ -83,6 +83,8 @@ class OpenAIEngine:
             SparkError: no server has answered for as long as the settings' patience.
         """
         self._warn_of_raw_logprobs(config)
+        if self._config.sync_adapters and self._held and self._held.directory and not self._held.adapter:
+            self._background.run(self._hold_everywhere())  # a server may have started anew, with its own weights
         sampling = how(config, f"openai/{self._facts.engine}")
         room = AHEAD * self._config.concurrency * len(self._servers)
         waiting: deque[_Asked] = deque()

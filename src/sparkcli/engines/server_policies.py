@@ -3,8 +3,8 @@
 Full weights replace the server's own in place, and cached keys and values of the old ones are dropped; an adapter
 gets a name made of its content, so that equal names are equal policies and a swap needs no waiting.
 
-Not done here: full weights that a killed command has left in a server are not noticed; nor is a server that restarts
-with full weights loaded while nothing is asked of it. Loading full weights anew sets it right.
+Full weights that a killed command has left in a server, and a server that has started anew without them, are noticed
+where the server tells whose weights it has: those that `sparkcli serve` starts do.
 """
 
 import asyncio
@@ -64,6 +64,7 @@ async def load(server: Server, held: Held) -> None:
     """
     assert server.facts is not None
     wanted = held.fingerprint if held.directory and not held.adapter else None
+    await _look(server)
     if server.weights != wanted:
         await _reload(server, str(held.directory) if wanted else server.facts.base.root)
         server.weights = wanted
@@ -161,6 +162,27 @@ async def _load_adapter(server: Server, name: str, directory: Path) -> None:
             raise
         raise UsageError(f"{server.name}: cannot load the adapter in {directory}: {error}; {SERVE}, with a "
                          "--max-lora-rank as large as the adapter's") from None
+
+
+async def _look(server: Server) -> None:
+    """Sets right what is believed of a server's weights, where it tells."""
+    assert server.facts is not None
+    if not server.tells_weights:
+        return
+    try:
+        reply = await server.connection.read("/collective_rpc", {"method": "weights_folder"})
+    except RefusedError:
+        server.tells_weights = False
+        return
+    except TroubleError as error:
+        if not str(error).startswith("HTTP 500"):
+            raise
+        server.tells_weights = False
+        return
+    if reply["results"] == [server.facts.base.root] * len(reply["results"]):
+        server.weights = None
+    elif server.weights is None:
+        server.weights = ""
 
 
 async def _reload(server: Server, directory: str | None) -> None:

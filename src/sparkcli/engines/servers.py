@@ -39,6 +39,8 @@ class Server:
     """The name under which it serves what is to be sampled."""
     weights: str | None = None
     """Fingerprint of full weights that were loaded into it; None: those it started with; empty: not known."""
+    tells_weights: bool = True
+    """Whether it says where its weights are from, as far as it has been asked."""
     adapters: set[str] = field(default_factory=set)
     """Names of adapters that were loaded into it from here."""
     is_up: bool = True

@@ -36,8 +36,8 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 CPU_CACHE_GIB = "4"
 """For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
 
-CPU_WORKER = "sparkcli.engines.vllm_worker.Worker"
-"""What vLLM imports there."""
+WORKER = "sparkcli.engines.vllm_worker.Worker"
+"""What vLLM's workers import."""
 
 ANSWER_SECONDS = 2.0
 
@@ -97,10 +97,10 @@ def arguments(folder: Path, model: ModelConfig, config: ServeConfig, names: Serv
     settled: dict[str, Any] = {
         "model": str(folder.resolve()), "served_model_name": names.model, "host": config.host, "port": names.port,
         "dtype": _dtype(folder, model, on_cpu=on_cpu), "max_model_len": config.max_model_len,
-        "logprobs_mode": "processed_logprobs", "generation_config": "vllm",
+        "logprobs_mode": "processed_logprobs", "generation_config": "vllm", "worker_extension_cls": WORKER,
         "trust_remote_code": model.trust_remote_code or None}
     if on_cpu:  # per-request seeds fail there once a prompt is read in pieces; and compiling takes longer than it saves
-        settled |= {"enable_chunked_prefill": False, "enforce_eager": True, "worker_extension_cls": CPU_WORKER}
+        settled |= {"enable_chunked_prefill": False, "enforce_eager": True}
     return settled | _adapters(folder, model, config, names) | _given(config)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkcli.config import ModelConfig, SamplingConfig
-from sparkcli.engines.serving import CPU_WORKER
+from sparkcli.engines.serving import WORKER
 from sparkcli.engines.vllm_containment import contained, set_environment
 from sparkcli.errors import UsageError, nearest
 from sparkcli.models.network import load_architecture
@@ -50,6 +50,8 @@ SHARE_BESIDE_TRAINER = 0.4
 CPU_CACHE_BYTES = 4 << 30
 """For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
 
+CPU_STEP_TOKENS = 8192
+"""That one forward pass takes there, or more: prompts of one batch begin together."""
 
 _ALIVE: "weakref.WeakSet[Any]" = weakref.WeakSet()
 """The LLM of this process. There can be only one: when it ends, vLLM ends the process groups of all."""
@@ -123,9 +125,10 @@ class Opener:
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         if on_cpu:
             sizes = arguments | given
-            # Seeds crash there where a prompt is read in pieces, so each must fit in beside what is running.
-            arguments |= {"enforce_eager": True, "enable_chunked_prefill": False, "worker_extension_cls": CPU_WORKER,
-                          "max_num_batched_tokens": sizes["max_model_len"] + sizes["max_num_seqs"]}
+            # Seeds crash there once a prompt is read in pieces, so each must fit in beside what is running.
+            arguments |= {"enforce_eager": True, "enable_chunked_prefill": False, "worker_extension_cls": WORKER,
+                          "max_num_batched_tokens": max(CPU_STEP_TOKENS,
+                                                        sizes["max_model_len"] + sizes["max_num_seqs"])}
             if "gpu_memory_utilization" not in given:
                 arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
         elif self.beside_trainer:
@@ -191,9 +194,9 @@ def check_arguments(given: Mapping[str, Any]) -> None:
     known = {f.name for f in dataclasses.fields(vllm.EngineArgs)}
     for name in given:
         if name in OWN:
-            raise UsageError(f"rollout.vllm: {name}: is set by sparkcli, since records say what it is; leave it out")
+            raise UsageError(f"vllm argument {name}: is set by sparkcli, since records say what it is; leave it out")
         if name not in known:
-            raise UsageError(f"rollout.vllm: {name}: vllm {vllm.__version__} has no such argument"
+            raise UsageError(f"vllm argument {name}: vllm {vllm.__version__} has none such"
                              f"{nearest(name, known)}")
 
 
