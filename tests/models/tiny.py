@@ -30,16 +30,17 @@ def byte_tokenizer(*, chat: bool = True) -> PreTrainedTokenizerFast:
 
 
 def write_model(folder: Path, *, seed: int = 0, chat: bool = True, eos_bias: float = 0.0,
-                head_dim: int = 8) -> Path:
+                head_dim: int = 8, tied: bool = False) -> Path:
     """A random Llama with grouped-query attention in a Hugging Face folder.
 
     Its weights are large, so that its distributions are far from uniform. `eos_bias` scales the row of the end marker
     in the head: the larger, the sooner completions end. vLLM's kernels want a `head_dim` of 32 at least.
+    `tied`: the head is the embeddings.
     """
     tokenizer = byte_tokenizer(chat=chat)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=head_dim, max_position_embeddings=512, tie_word_embeddings=False,
+        num_key_value_heads=2, head_dim=head_dim, max_position_embeddings=512, tie_word_embeddings=tied,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -20,10 +20,11 @@ if importlib.util.find_spec("vllm") is None:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model in a shape that vLLM runs, which ends about half of its completions within two dozen tokens."""
+    """A random model in a shape that vLLM runs, which ends about half of its completions within two dozen tokens; its
+    head is tied, which a reload of weights has to follow."""
     from tests.models.tiny import write_model
 
-    return write_model(tmp_path_factory.mktemp("model"), eos_bias=1.0, head_dim=32)
+    return write_model(tmp_path_factory.mktemp("model"), eos_bias=0.5, head_dim=32, tied=True)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from tests.engines.contract import CONFIG, LONG, PROMPTS, assert_log_probs_of, assert_same_but_for_rounding, texts
-from tests.models.tiny import load_tiny, write_model
+from tests.models.tiny import load_tiny, stir, write_model
 
 from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
 from sparkcli.engines import open_engine
@@ -183,6 +183,17 @@ class TestFresh:
             fresh.load_policy(None)
             assert_log_probs_of(load_tiny(model_folder), next(fresh.sample([LONG], CONFIG)), 1.0)
             fresh.close()
+
+    def test_a_head_of_its_own_is_reloaded_as_well(self, tmp_path: Path) -> None:
+        folder = write_model(tmp_path / "model", head_dim=32)
+        policy = load_tiny(folder)
+        stir(policy)
+        save(policy, tmp_path / "full", {"step": 1}, None)
+        engine = opened(folder)
+        for directory in (tmp_path / "full", None):
+            engine.load_policy(directory)
+            assert_log_probs_of(load_tiny(folder, policy=directory), next(engine.sample([LONG], CONFIG)), 1.0)
+        engine.close()
 
     def test_a_cache_too_small_for_the_batch_changes_nothing(self, model_folder: Path) -> None:
         """What does not fit is taken out and put back in, with its random numbers where they were."""

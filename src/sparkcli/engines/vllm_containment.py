@@ -76,7 +76,8 @@ def _stdout_on_stderr() -> Iterator[None]:
 def _unwarned() -> Iterator[None]:
     """Without the warnings of a start, a dozen on a CPU; errors are raised. `VLLM_LOGGING_LEVEL` brings them back."""
     before = logging.root.manager.disable
-    if os.environ["VLLM_LOGGING_LEVEL"] == ENVIRONMENT["VLLM_LOGGING_LEVEL"]:
+    quiet = ENVIRONMENT["VLLM_LOGGING_LEVEL"]
+    if os.environ.get("VLLM_LOGGING_LEVEL", quiet) == quiet:
         logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
