@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -98,7 +99,7 @@ def _content(path: Path) -> str:
 def new_session() -> aiohttp.ClientSession:
     """Connections without a limit of their own: the pool of servers counts."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS), trust_env=True,
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS))
 
 
@@ -110,6 +111,7 @@ class Connection:
         url = parse_url(base_url)
         self.name = self._api = url.geturl()
         self._root = self._api.removesuffix("/v1")
+        self._proxy = None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
         self._session = session
         self._timeout = config.timeout
         self._key = key
@@ -141,7 +143,7 @@ class Connection:
         try:
             async with asyncio.timeout(seconds), self._session.request(
                     "GET" if body is None else "POST", url, headers=self._headers(), allow_redirects=False,
-                    data=None if body is None else orjson.dumps(body)) as reply:
+                    proxy=self._proxy, data=None if body is None else orjson.dumps(body)) as reply:
                 payload = await reply.read()
         except TimeoutError:
             raise TroubleError(f"no reply within {seconds:g} s", suspect=True) from None
