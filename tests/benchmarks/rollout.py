@@ -10,7 +10,7 @@ generate_batch  transformers' continuous batching: from token ids to token ids w
 vLLM            `vllm.LLM.generate(n=8)` with prefix caching: from token ids to token ids with log-probs; by the
                 interpreter that `--vllm-python` names, left out where there is none
 
-Two workloads: builtin:tiny-math on its own problems, and a Qwen2 of 31 M parameters with random weights on prompts of
+Two workloads: builtin:tiny-math on its own problems, and a Qwen2 of 26 M parameters with random weights on prompts of
 400 tokens. Completions end by themselves, the second model's with nearly constant chance (see `inputs/sampling.py`), so
 that lengths are mixed. All sides draw at temperature 1 from the same distribution; what each draws differs, hence
 tokens per second. Every run is a process of its own with the same number of threads; the sides take turns. The clock
@@ -47,8 +47,8 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 2e-2}
 """Mean distance of reported log-probs from a float32 forward pass."""
 NOISE = 5.0
 """Standard errors that two sides' means may differ by."""
-SCORED_PROMPTS = 8
-"""Prompts whose completions are scored by a forward pass."""
+SCORED_TOKENS = 40_000
+"""Completions of so many prompts are scored by a forward pass as have this many tokens, each with its prompt."""
 MEAN_LENGTH, PROMPT_LENGTH = 110.0, 400
 """Tokens, of the made-up model's completions without a limit, and of its prompts."""
 
@@ -57,7 +57,7 @@ Figures = dict[str, Any]
 
 def arguments() -> argparse.Namespace:
     """Sizes, and what takes part."""
-    made = parser(__doc__.splitlines()[0], repeats=3)
+    made = parser(__doc__.splitlines()[0], repeats=2)
     made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (cpu)")
     made.add_argument("--dtype", choices=[*TOLERANCE], help="weights (float32, on cuda bfloat16)")
     made.add_argument("--model", help="folder or hub id instead of the two workloads; reads problems of tiny-math")
@@ -138,6 +138,8 @@ def timed(job: Job, sides: Mapping[str, Path], repeats: int, folder: Path) -> di
             out = folder / f"{name}.json"
             called(python, "sides.sampling.worker", name, folder / "job.json", out, threads=job.threads)
             runs[name].append(orjson.loads(out.read_bytes()))
+            if job.device == "cpu" and runs[name][-1]["threads"] != job.threads:
+                raise RuntimeError(f"{name} ran with {runs[name][-1]['threads']} threads instead of {job.threads}")
     return runs
 
 
@@ -152,7 +154,7 @@ def checked(job: Job, name: str, run: Figures, folder: Path) -> Figures:
         raise RuntimeError(f"{name}: not {job.samples} completions of each of {len(job.prompts)} prompts")
     for completion in completions:
         check_whole(job, name, completion)
-    scored = score(job, run["groups"], folder)
+    scored = scores_of(job, run["groups"], folder)
     told = completions[0]["logprobs"] is not None
     distances = [abs(own - other) for completion, expected in zip(completions, scored, strict=False) if told
                  for own, other in zip(completion["logprobs"], expected, strict=True)]
@@ -172,9 +174,15 @@ def check_whole(job: Job, name: str, completion: Figures) -> None:
         raise RuntimeError(f"{name}: {len(logprobs)} log-probs of {len(ids)} tokens")
 
 
-def score(job: Job, groups: Sequence[Sequence[Figures]], folder: Path) -> list[list[float]]:
+def scores_of(job: Job, groups: Sequence[Sequence[Figures]], folder: Path) -> list[list[float]]:
     """Log-probs of the first prompts' completions, from a float32 forward pass."""
-    rows = [[completion["token_ids"] for completion in group] for group in groups[:SCORED_PROMPTS]]
+    rows: list[list[list[int]]] = []
+    tokens = 0
+    for prompt, group in zip(job.prompts, groups, strict=True):
+        tokens += sum(len(prompt) + len(completion["token_ids"]) for completion in group)
+        if tokens > SCORED_TOKENS and rows:
+            break
+        rows.append([completion["token_ids"] for completion in group])
     (folder / "rows.json").write_bytes(orjson.dumps(rows))
     called(Path(sys.executable), "sides.sampling.score", folder / "job.json", folder / "rows.json",
            folder / "scores.json", threads=job.threads)

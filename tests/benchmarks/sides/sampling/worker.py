@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+import torch
 from inputs.sampling import Job
 
 WARM_UP = 4
@@ -54,15 +55,13 @@ def main(name: str, job_file: str, out: str) -> None:
     groups = side.sample(job)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
     found: dict[str, Any] = {"seconds": seconds, "cpu_seconds": cpu_seconds, "name": side.name,
-                             "device": accelerator(job),
+                             "device": accelerator(job), "threads": torch.get_num_threads(),
                              "groups": [[asdict(completion) for completion in group] for group in groups]}
     Path(out).write_bytes(orjson.dumps(found))
 
 
 def accelerator(job: Job) -> str | None:
     """Its name; None on a CPU."""
-    import torch
-
     return torch.cuda.get_device_name() if job.device == "cuda" else None
 
 
