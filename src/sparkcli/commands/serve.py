@@ -22,6 +22,7 @@ def serve(*, dry_run: DryRun = False, model: ModelConfig, config: ServeConfig, c
     it is interrupted. Several servers share the work: give --base-url once for each.
 
     sparkcli serve -m Qwen/Qwen2.5-1.5B-Instruct --port 8000
+
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct --base-url http://127.0.0.1:8000/v1
     """
     from sparkcli.engines import serving
