@@ -18,8 +18,8 @@ LOCAL = ("127.0.0.1", "::1", "localhost")
 
 @command
 def serve(*, dry_run: DryRun = False, model: ModelConfig, config: ServeConfig, console: Console) -> None:
-    """It is vLLM's, with the settings that training needs; where it is is printed as one line of JSON once it answers. It
-    runs until the command is interrupted. Several servers share the work: give --base-url once for each.
+    """It is vLLM's, with the settings that training needs. Once it answers, one line of JSON says where it is; it runs
+    until the command is interrupted. Several servers share the work: give --base-url once for each.
 
     sparkcli serve -m Qwen/Qwen2.5-1.5B-Instruct --port 8000
 
