@@ -18,6 +18,7 @@ own with `--recipe RECIPE`. The flag of the stage, then `SPARKCLI_<SECTION>_<KEY
 | `spark.sh` | the same method as a pipeline |
 | `spark-7b.toml` | text, 7 billion parameters; its settings were not published, those of the next one stand in |
 | `spark-vl-7b.toml`, `spark-vl-32b.toml` | the published settings |
+| `scale-out.md`, `node-8gpu.toml` | sampling on many GPUs and nodes with vLLM and Ray; the loop on one node of eight |
 | `multi-node.md`, `accelerate-ddp.yaml`, `accelerate-fsdp2.yaml` | several processes, several machines |
 
 <!-- What follows is written from src/sparkcli/config.py by tests/test_reference.py. -->
