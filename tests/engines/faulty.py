@@ -7,6 +7,7 @@ proxy before any other. Both count what they are asked, and misbehave as they ar
 
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -36,6 +37,8 @@ class Faulty:
         self.most_open = 0
         self.is_deaf = False
         """Whether it hangs up on whoever asks, health checks too."""
+        self.sick = 0
+        """Number of requests for anything but completions that fail first."""
         self.paths: list[str] = []
         self.url = ""
         self.port = 0
@@ -45,7 +48,8 @@ class Faulty:
         if self.is_deaf:
             return hung_up(request)
         if not request.path.endswith("completions"):
-            return await self.whole(request)
+            self.sick -= 1
+            return await self.whole(request) if self.sick < 0 else web.Response(status=500)
         self.asked.append(await request.json())
         self.open += 1
         self.most_open = max(self.most_open, self.open)
@@ -139,6 +143,17 @@ def only(text: str, fault: Fault) -> Fault:
     """The fault for requests that hold this text; others are replied to."""
     async def chosen(request: web.Request, whole: Callable[[], Awaitable[web.Response]]) -> web.StreamResponse:
         return await (fault(request, whole) if text in await request.text() else whole())
+
+    return chosen
+
+
+def every(number: int, *faults: Fault) -> Fault:
+    """One of the faults in turn at every so many requests; the others are replied to."""
+    turns = itertools.cycle([*[None] * (number - 1), True])
+    following = itertools.cycle(faults)
+
+    async def chosen(request: web.Request, whole: Callable[[], Awaitable[web.Response]]) -> web.StreamResponse:
+        return await (next(following)(request, whole) if next(turns) else whole())
 
     return chosen
 

@@ -329,6 +329,12 @@ def test_no_server_at_the_start_is_one_line(server: Answerer) -> None:
     assert caught.value.exit_code == 1
 
 
+def test_trouble_at_the_start_costs_another_try(server: Answerer) -> None:
+    server.sick = 2
+    assert_whole(sampled(server))
+    assert server.paths[:3] == ["/v1/models"] * 3
+
+
 def test_a_key_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with serving(locked := Answerer(key=KEY)):
         (tmp_path / "key").write_text(f"{KEY}\n")

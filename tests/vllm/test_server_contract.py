@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.engines import faulty
 from tests.engines.contract import CONFIG, FaithfulContract, assert_same_but_for_rounding
+from tests.engines.faulty import Proxy, serving
 from tests.vllm.server import Server
 
 from sparkcli.config import ModelConfig, ServerConfig
@@ -29,8 +31,24 @@ class TestServer(FaithfulContract):
         return ModelConfig(name=str(model_folder), engine="openai")
 
     def opened(self, model: ModelConfig) -> Engine:
-        server = ServerConfig(base_url=(self.url,), sync_adapters=True)
+        server = ServerConfig(base_url=(self.url,), sync_adapters=True, retries=12)
         return self.engines.enter_context(contextlib.closing(open_engine(model, CONFIG, server)))
 
     def assert_same(self, a: list[list[Rollout]], b: list[list[Rollout]]) -> None:
         assert_same_but_for_rounding(a, b)
+
+
+class TestServerInTrouble(TestServer):
+    """The same, where every third request for completions goes wrong."""
+
+    @pytest.fixture(autouse=True)
+    def at(self, servers: Callable[..., Server], model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr("sparkcli.engines.servers.BACKOFF_SECONDS", 0.02)
+        monkeypatch.setattr("sparkcli.engines.servers.RECALL_SECONDS", 0.05)
+        proxy = Proxy(servers(model_folder).base_url)
+        fewer = faulty.changed(lambda reply: reply["choices"].pop() and None)
+        proxy.always = faulty.every(3, faulty.status(500), faulty.truncated, faulty.status(429, retry_after=0.05),
+                                    faulty.closed, faulty.says(b"{"), fewer)
+        with serving(proxy), contextlib.ExitStack() as self.engines:
+            self.url = proxy.url
+            yield

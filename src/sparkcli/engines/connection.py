@@ -49,6 +49,10 @@ class TroubleError(SparkError):
         self.suspect = suspect
 
 
+class AbsentError(TroubleError):
+    """Nothing listens where the server should be."""
+
+
 class RefusedError(SparkError):
     """The server's own no to this request, with its HTTP status."""
 
@@ -147,6 +151,10 @@ class Connection:
                 payload = await reply.read()
         except TimeoutError:
             raise TroubleError(f"no reply within {seconds:g} s", suspect=True) from None
+        except aiohttp.ClientConnectorError as error:
+            number = error.os_error.errno
+            reason = os.strerror(number) if number and number > 0 else str(error.os_error)
+            raise AbsentError(f"cannot connect ({reason})", suspect=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TroubleError(_described(error), suspect=True) from None
         if reply.status >= 300:
@@ -220,9 +228,6 @@ def retry_after(header: str | None) -> float | None:
 
 def _described(error: Exception) -> str:
     """What went wrong with a connection, in a few words."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return f"cannot connect ({os.strerror(number) if number and number > 0 else error.os_error})"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the reply was cut short"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):

@@ -6,7 +6,6 @@ distribution where it was started with `--logprobs-mode processed_logprobs`: und
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sparkcli.engines.connection import Connection, RefusedError, TroubleError
 from sparkcli.errors import UsageError
@@ -108,7 +107,10 @@ async def _probe(connection: Connection, model: str, timeout: float) -> tuple[bo
         reply = await connection.read("completions", body, timeout=timeout)
     except RefusedError:
         return False, False
-    choice: Any = (reply.get("choices") or [{}])[0] if isinstance(reply, dict) else {}
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise TroubleError("a reply without choices")
+    choice = choices[0]
     if choice.get("prompt_token_ids") != body["prompt"] or not isinstance(choice.get("token_ids"), list):
         return False, False
     logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or [None]

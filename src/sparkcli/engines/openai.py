@@ -20,13 +20,21 @@ import aiohttp
 
 from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig
 from sparkcli.engines.background import Background
-from sparkcli.engines.connection import Connection, RefusedError, TroubleError, UnansweredError, new_session, read_key
+from sparkcli.engines.connection import (
+    AbsentError,
+    Connection,
+    RefusedError,
+    TroubleError,
+    UnansweredError,
+    new_session,
+    read_key,
+)
 from sparkcli.engines.dialects import Chat, Dialect, Question, Tokens, is_plain
 from sparkcli.engines.greeting import Facts, greet
 from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.engines.seeds import prompt_seed
 from sparkcli.engines.server_policies import Held, check_model, held_in, leave, load, target_of, unload_others
-from sparkcli.engines.servers import Pool, Server
+from sparkcli.engines.servers import Pool, Server, backoff
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
 from sparkcli.models.locate import model_folder
@@ -132,7 +140,7 @@ class OpenAIEngine:
         self._session = new_session()
         self._servers = [Server(Connection(url, self._session, self._config, key)) for url in self._config.base_url]
         servers, pool = self._servers, Pool(self._servers, self._config, self._admit)
-        outcomes = await asyncio.gather(*map(self._admit, servers), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(self._admit_at_last, servers), return_exceptions=True)
         troubles = [(server, error) for server, error in zip(servers, outcomes, strict=True) if error is not None]
         for _, error in troubles:
             if not isinstance(error, TroubleError):
@@ -149,6 +157,17 @@ class OpenAIEngine:
             return
         await asyncio.gather(*map(leave, self._servers))
         await self._session.close()
+
+    async def _admit_at_last(self, server: Server) -> None:
+        """Bears with a server that is there and in trouble as long as with a prompt."""
+        for attempt in range(1, self._config.retries + 1):
+            try:
+                return await self._admit(server)
+            except AbsentError:
+                raise
+            except TroubleError as trouble:
+                await asyncio.sleep(min(trouble.wait or backoff(attempt), self._config.timeout))
+        return await self._admit(server)
 
     async def _admit(self, server: Server) -> None:
         """Asks a server who it is and, once it is known what is to be sampled, has it ready for that."""

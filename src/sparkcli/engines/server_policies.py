@@ -179,6 +179,8 @@ async def _look(server: Server) -> None:
             raise
         server.tells_weights = False
         return
+    if not isinstance(reply, dict) or not isinstance(reply.get("results"), list):
+        raise TroubleError("a reply without results")
     if reply["results"] == [server.facts.base.root] * len(reply["results"]):
         server.weights = None
     elif server.weights is None:

@@ -153,8 +153,7 @@ class Pool:
         if any(other.is_up for other in self.servers if other is not server):
             return
         if server.is_up and server.paused_until <= self._now():
-            longest = min(LONGEST_BACKOFF, BACKOFF_SECONDS * 2 ** (attempt - 1))
-            await asyncio.sleep(longest * random.uniform(0.5, 1.0))
+            await asyncio.sleep(backoff(attempt))
 
     async def _recall(self, server: Server, since: float) -> None:
         """Asks a server until it answers, and takes it back."""
@@ -174,3 +173,9 @@ class Pool:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def backoff(attempt: int) -> float:
+    """Seconds until the next try after so many: twice as long each time, and never for all at the same moment."""
+    longest = min(LONGEST_BACKOFF, BACKOFF_SECONDS * 2 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)
