@@ -47,7 +47,7 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 2e-2}
 """Mean distance of reported log-probs from a float32 forward pass."""
 NOISE = 5.0
 """Standard errors that two sides' means may differ by."""
-SCORED_TOKENS = 40_000
+SCORED_TOKENS = 20_000
 """Completions of so many prompts are scored by a forward pass as have this many tokens, each with its prompt."""
 MEAN_LENGTH, PROMPT_LENGTH = 110.0, 400
 """Tokens, of the made-up model's completions without a limit, and of its prompts."""
