@@ -50,7 +50,7 @@ class TroubleError(SparkError):
 
 
 class AbsentError(TroubleError):
-    """Nothing listens where the server should be."""
+    """Nobody is there: nothing listens, or nothing is replied in time."""
 
 
 class RefusedError(SparkError):
@@ -150,7 +150,7 @@ class Connection:
                     proxy=self._proxy, data=None if body is None else orjson.dumps(body)) as reply:
                 payload = await reply.read()
         except TimeoutError:
-            raise TroubleError(f"no reply within {seconds:g} s", suspect=True) from None
+            raise AbsentError(f"no reply within {seconds:g} s", suspect=True) from None
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno
             reason = os.strerror(number) if number and number > 0 else str(error.os_error)
