@@ -9,7 +9,7 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import DryRun, Out, Prompts, Resume, command
-from sparkcli.commands.sampling import opened
+from sparkcli.commands.sampling import opened, together
 from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig
 from sparkcli.errors import SparkError
 from sparkcli.files.jsonl import Output
@@ -27,7 +27,6 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
 
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct -n 8 | sparkcli verify > scored.jsonl
     """
-    from sparkcli.engines.base import window
     from sparkcli.files.tensors import SideFile
 
     if config.top_p < 1 or config.top_k > 0:
@@ -39,7 +38,8 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
     reasons: Counter[str] = Counter()
     total, error = 0, None
     side = SideFile(tensors)
-    with (Output(out, resume=resume, together=window(config)) as sink, opened(model, config, server, console) as engine,
+    kept = together(model, config, server)
+    with (Output(out, resume=resume, together=kept) as sink, opened(model, config, server, console) as engine,
           console.progress("rollout", records=out) as advance):
         try:
             for group in engine.sample(sink.skip_done(records), config):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from sparkcli.commands.console import Console
-from sparkcli.config import ModelConfig, SamplingConfig, ServerConfig
+from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, ServerConfig
 from sparkcli.engines.base import Engine
 
 
@@ -17,3 +17,12 @@ def opened(model: ModelConfig, sampling: SamplingConfig, server: ServerConfig, c
         console.say("engine: {} ({})".format(*choose(model, server)))
     with contextlib.closing(open_engine(model, sampling, server)) as engine:
         yield engine
+
+
+def together(model: ModelConfig, config: RolloutConfig, server: ServerConfig) -> int:
+    """Prompts in whose multiples a partial output is kept. What transformers computes depends, in its last digits, on
+    the prompts beside it: whole windows make a continued run the same to the byte. Other engines keep each prompt."""
+    from sparkcli.engines import choose
+    from sparkcli.engines.base import window
+
+    return window(config) if choose(model, server)[0] == "transformers" else 1
