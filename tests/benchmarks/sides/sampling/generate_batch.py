@@ -1,11 +1,12 @@
 """transformers' continuous batching, `model.generate_batch`: from token ids to token ids with log-probs.
 
-On a GPU its own settings. On a CPU the best of those that were tried, on tiny-math 6 times the tokens per processor
+On a GPU its own settings. On a CPU the best of those that were tried, on tiny-math 5 times the tokens per processor
 second of its own: left alone it reserves 60 % of the memory and clears it, and each step attends from every row in
-flight to the keys of all of them under one mask, so that many rows in flight cost more than they give: on prompts of
-400 tokens, with few rows, half of the time is matrices of few rows, and a quarter attention. `num_return_sequences`
-shares a prompt's blocks and was faster than repeating the prompt; page sizes, schedulers and padding intervals made
-little difference, and double buffering and the decoding path with a block table want a GPU.
+flight to the keys of all of them under one mask, so that many rows in flight cost more than they give. On prompts of
+400 tokens, with 16 rows, two fifths of the time were matrix products, a quarter attention, a fifth copies.
+`num_return_sequences` shares a prompt's blocks; repeating the prompt was a sixth slower on tiny-math and no clear
+difference on long prompts. Page sizes, schedulers and padding intervals made little difference, and double buffering
+and the decoding path with a block table want a GPU.
 """
 
 from typing import Any
