@@ -7,13 +7,14 @@ import pytest
 import torch
 from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from sparkcli.engines import cache
 from sparkcli.engines.budget import room_within
 from sparkcli.engines.cache import Room
 from sparkcli.engines.decoding import Group, Row, Rules, decode
 from sparkcli.engines.seeds import stream_key
-from sparkcli.errors import SparkError
+from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.policy import Policy
 
 RULES = Rules(temperature=1.0, top_k=0, top_p=1.0, stop_ids=frozenset([258]))
@@ -119,3 +120,16 @@ def test_the_networks_own_attention_is_back_afterwards(policy: Policy) -> None:
     before = policy.network.config._attn_implementation
     decoded(policy, [group([1, 2], 2, 3)], 2)
     assert policy.network.config._attn_implementation == before
+
+
+def test_networks_that_cannot_share_a_prompt_are_refused_by_name(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Qwen2Config(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+                         num_key_value_heads=2, vocab_size=32, use_sliding_window=True, sliding_window=4,
+                         max_window_layers=1)
+    with pytest.raises(UsageError, match="qwen2: caches by"):
+        decode(Qwen2ForCausalLM(config), [group([1, 2], 2, 3)], RULES, Room(1, 2, 2, 3, 8))
+    monkeypatch.setattr(type(policy.network), "_supports_attention_backend", False)
+    with pytest.raises(UsageError, match="llama: an architecture whose attention"):
+        decoded(policy, [group([1, 2], 2, 3)], 2)

@@ -1,8 +1,7 @@
 """Attention of one new token of each row to the row's prompt, read once for all rows of the prompt, and to its own
 tokens.
 
-The two are softmaxes over parts of one sequence, joined by the mass that each part has. As a transformers attention
-function it works in every architecture that takes one; their own keys and values are those of the new tokens alone, and
+The two are softmaxes over parts of one sequence, joined by the mass that each part has. As a transformers attention function it works in every architecture that takes one; their own keys and values are those of the new tokens alone, and
 what it knows of the batch goes along as the
 argument `part`.
 
@@ -21,6 +20,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from sparkcli.engines.cache import SharedCache
 from sparkcli.errors import UsageError
+from sparkcli.models.prefix import new_cache
 
 NAME = "sparkcli_shared_prompts"
 FOREIGN = ("softcap", "s_aux", "position_bias")
@@ -90,8 +90,10 @@ def sharing(network: PreTrainedModel) -> Iterator[None]:
     """Within it the network takes `part=` and attends as this module does.
 
     Raises:
-        UsageError: its architecture has an attention of its own.
+        UsageError: its architecture has an attention of its own, or layers that keep more than keys and values of all
+            tokens.
     """
+    new_cache(network)  # which refuses such layers
     if not network._supports_attention_backend:
         raise UsageError(f"{network.config.model_type}: an architecture whose attention cannot be exchanged, so the "
                          "transformers engine does not sample it; try --engine vllm")
