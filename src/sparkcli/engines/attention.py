@@ -1,9 +1,9 @@
 """Attention of one new token of each row to the row's prompt, read once for all rows of the prompt, and to its own
 tokens.
 
-The two are softmaxes over parts of one sequence, joined by the mass that each part has. As a transformers attention function it works in every architecture that takes one; their own keys and values are those of the new tokens alone, and
-what it knows of the batch goes along as the
-argument `part`.
+The two are softmaxes over parts of one sequence, joined by the mass that each part has. It is a transformers attention
+function, so it works in every architecture that takes one. The network is run without a cache of its own; what is known
+of the batch goes along as the argument `part`.
 
 Axes: P prompts, N rows of a prompt, B rows, H key-value heads, G query heads of each, X = N · G, S and T tokens, D head
 dimension.
