@@ -10,7 +10,7 @@ from tests.models.tiny import load_tiny, stir, write_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
-from sparkcli.engines.transformers import TransformersEngine
+from sparkcli.engines.transformers.engine import TransformersEngine
 from sparkcli.errors import UsageError
 from sparkcli.models import adapters, network
 from sparkcli.models.policy import Policy, add_adapter, export, load, load_into, reference, save, trainable

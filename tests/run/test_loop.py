@@ -14,7 +14,7 @@ from tests.run.conftest import contents, names
 import sparkcli.models.policy
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines.scripted import ScriptedEngine
-from sparkcli.engines.transformers import TransformersEngine
+from sparkcli.engines.transformers.engine import TransformersEngine
 from sparkcli.errors import GateError, InputError, SparkError, UsageError
 from sparkcli.models.policy import load
 from sparkcli.records import Prompt, Rollout, Scored, dumps

@@ -18,7 +18,7 @@ from tests.training.real import alternately, rollouts
 from tests.training.references import gradients_of
 
 from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
-from sparkcli.engines.transformers import TransformersEngine
+from sparkcli.engines.transformers.engine import TransformersEngine
 from sparkcli.errors import InputError, SparkError
 from sparkcli.models.policy import Policy, load
 from sparkcli.records import Prompt, Sampling, Scored

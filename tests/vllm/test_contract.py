@@ -8,7 +8,7 @@ from tests.engines.contract import CONFIG, FaithfulContract, assert_same_but_for
 
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.engines.base import Engine
-from sparkcli.engines.vllm import VLLMEngine
+from sparkcli.engines.vllm.engine import VLLMEngine
 from sparkcli.records import Rollout
 
 

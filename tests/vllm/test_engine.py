@@ -18,9 +18,9 @@ from tests.models.tiny import load_tiny, stir, write_model
 
 from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
 from sparkcli.engines import open_engine
-from sparkcli.engines.vllm import VLLMEngine
-from sparkcli.engines.vllm_containment import contained
-from sparkcli.engines.vllm_opening import USED, import_vllm, lacking
+from sparkcli.engines.vllm.containment import contained
+from sparkcli.engines.vllm.engine import VLLMEngine
+from sparkcli.engines.vllm.opening import USED, import_vllm, lacking
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.policy import add_adapter, save
 from sparkcli.records import Prompt

@@ -16,7 +16,7 @@ import pytest
 from tests.vllm.server import QUIET, Server, descendants, is_alive, serving, until
 
 from sparkcli.config import ModelConfig, ServeConfig
-from sparkcli.engines import serving as flags
+from sparkcli.engines.vllm import server as flags
 from sparkcli.models.fingerprint import policy_fingerprint
 
 pytestmark = pytest.mark.slow

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from tests.engines import faulty
 from tests.engines.contract import CONFIG, PROMPTS, assert_same_but_for_rounding, emitted
-from tests.engines.faulty import Proxy, serving
+from tests.engines.openai.faulty import Proxy, serving
 from tests.vllm.server import QUIET, Server, until
 
 from sparkcli.config import ModelConfig, ServerConfig
-from sparkcli.engines.openai import OpenAIEngine
+from sparkcli.engines.openai.engine import OpenAIEngine
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import policy_fingerprint
 from sparkcli.records import Prompt, Rollout
@@ -45,7 +45,7 @@ def proxy(url: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def opened(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
-    monkeypatch.setattr("sparkcli.engines.servers.BACKOFF_SECONDS", 0.02)
+    monkeypatch.setattr("sparkcli.engines.openai.servers.BACKOFF_SECONDS", 0.02)
     with contextlib.ExitStack() as engines:
 
         def open_at(url: str, *, policy: Path | None = None, model: str = str(model_folder),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.engines import faulty
 from tests.engines.contract import CONFIG, FaithfulContract, assert_same_but_for_rounding
-from tests.engines.faulty import Proxy, serving
+from tests.engines.openai.faulty import Proxy, serving
 from tests.vllm.server import Server
 
 from sparkcli.config import ModelConfig, ServerConfig
@@ -43,8 +43,8 @@ class TestServerInTrouble(TestServer):
 
     @pytest.fixture(autouse=True)
     def at(self, servers: Callable[..., Server], model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr("sparkcli.engines.servers.BACKOFF_SECONDS", 0.02)
-        monkeypatch.setattr("sparkcli.engines.servers.RECALL_SECONDS", 0.05)
+        monkeypatch.setattr("sparkcli.engines.openai.servers.BACKOFF_SECONDS", 0.02)
+        monkeypatch.setattr("sparkcli.engines.openai.servers.RECALL_SECONDS", 0.05)
         proxy = Proxy(servers(model_folder).base_url)
         fewer = faulty.changed(lambda reply: reply["choices"].pop() and None)
         proxy.always = faulty.every(3, faulty.status(500), faulty.truncated, faulty.status(429, retry_after=0.05),

@@ -25,17 +25,17 @@ def serve(*, dry_run: DryRun = False, model: ModelConfig, config: ServeConfig, c
 
     sparkcli rollout prompts.jsonl -m Qwen/Qwen2.5-1.5B-Instruct --base-url http://127.0.0.1:8000/v1
     """
-    from sparkcli.engines import serving
-    from sparkcli.engines.child import started
+    from sparkcli.engines.vllm import server
+    from sparkcli.engines.vllm.child import started
     from sparkcli.models.locate import model_folder
 
-    names = serving.served(model, config)
+    names = server.served(model, config)
     on_cpu = runs_on_cpu(model)
-    arguments = serving.arguments(model_folder(model.name), model, config, names, on_cpu=on_cpu)
-    words = serving.command(arguments)
-    variables = serving.environment(config, os.environ, on_cpu=on_cpu)
+    arguments = server.arguments(model_folder(model.name), model, config, names, on_cpu=on_cpu)
+    words = server.command(arguments)
+    variables = server.environment(config, os.environ, on_cpu=on_cpu)
     if dry_run:
-        print(serving.shell_line(words, variables))
+        print(server.shell_line(words, variables))
         return
     if config.host not in LOCAL:
         console.warn(f"whoever reaches {config.host}:{names.port} can make it load weights that lie here; keep it to a "

@@ -33,14 +33,14 @@ def open_engine(model: ModelConfig, sampling: SamplingConfig | None = None, serv
 
         return ScriptedEngine(model)
     if name == "openai":
-        from sparkcli.engines.openai import OpenAIEngine
+        from sparkcli.engines.openai.engine import OpenAIEngine
 
         return OpenAIEngine(model, server)
     if name == "vllm":
-        from sparkcli.engines.vllm import VLLMEngine
+        from sparkcli.engines.vllm.engine import VLLMEngine
 
         return VLLMEngine(model, sampling, beside_trainer=policy is not None, trained=trained)
-    from sparkcli.engines.transformers import TransformersEngine
+    from sparkcli.engines.transformers.engine import TransformersEngine
     from sparkcli.models.policy import load
 
     return TransformersEngine(policy or load(model))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sparkcli.engines.vllm_opening import Opener, Room, close, failures, one_line
+from sparkcli.engines.vllm.opening import Opener, Room, close, failures, one_line
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, policy_fingerprint, read_json
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sparkcli.engines.cache import Room
-from sparkcli.engines.decoding import Group
+from sparkcli.engines.transformers.cache import Room
+from sparkcli.engines.transformers.decoding import Group
 from sparkcli.errors import SparkError
 from sparkcli.models.memory import collect, is_out_of_memory
 

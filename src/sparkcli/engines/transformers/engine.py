@@ -16,10 +16,10 @@ import transformers
 
 from sparkcli.config import RolloutConfig
 from sparkcli.engines.base import window
-from sparkcli.engines.budget import Budget
-from sparkcli.engines.decoding import Group, Row, Rules, decode
 from sparkcli.engines.groups import failed, how, sampled
 from sparkcli.engines.seeds import stream_key
+from sparkcli.engines.transformers.budget import Budget
+from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
 from sparkcli.errors import InputError
 from sparkcli.models.policy import Policy, load_into
 from sparkcli.models.prompts import encode

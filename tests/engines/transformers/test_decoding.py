@@ -10,10 +10,10 @@ from tests.models.tiny import load_tiny
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from sparkcli.engines import cache
-from sparkcli.engines.budget import room_within
-from sparkcli.engines.cache import Room
-from sparkcli.engines.decoding import Group, Row, Rules, decode
 from sparkcli.engines.seeds import stream_key
+from sparkcli.engines.transformers.budget import room_within
+from sparkcli.engines.transformers.cache import Room
+from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.policy import Policy
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sparkcli.config import ModelConfig, SamplingConfig
-from sparkcli.engines.serving import WORKER
-from sparkcli.engines.vllm_containment import contained, set_environment
+from sparkcli.engines.vllm.containment import contained, set_environment
+from sparkcli.engines.vllm.settings import CPU_CACHE_GIB, WORKER, lora_rank, weights_dtype
 from sparkcli.errors import UsageError, nearest
-from sparkcli.models.network import load_architecture
 
 USED = types.MappingProxyType({
     "vllm.LLM": ("collective_rpc", "reset_prefix_cache", "sleep", "wake_up"),
@@ -41,14 +40,8 @@ CHATTY = ("vllm.model_executor.model_loader.reload.layerwise", "vllm.v1.engine.i
           "vllm.v1.worker.cpu_worker")
 """Loggers that warn of what is meant: rotations without weights, adapters without a tokenizer of their own, a CPU."""
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks of adapters that vLLM makes room for."""
-
 SHARE_BESIDE_TRAINER = 0.4
 """Of the device's memory, for vLLM: the trainer's weights stay there while it samples."""
-
-CPU_CACHE_BYTES = 4 << 30
-"""For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
 
 CPU_STEP_TOKENS = 8192
 """That one forward pass takes there, or more: prompts of one batch begin together."""
@@ -117,12 +110,11 @@ class Opener:
         on_cpu = current_platform.is_cpu()
         arguments: dict[str, Any] = {
             "model": str(folder), "trust_remote_code": self.model.trust_remote_code, "use_tqdm_on_load": False,
-            "dtype": self._dtype(on_cpu=on_cpu),
+            "dtype": weights_dtype(self.folder, self.model, on_cpu=on_cpu),
             "max_model_len": room.tokens, "max_num_seqs": self.sampling.batch_size,
             "logprobs_mode": "processed_logprobs"}
         if room.rank or given.get("enable_lora"):
-            rank = next((rank for rank in RANKS if rank >= room.rank), room.rank)
-            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": lora_rank(room.rank)}
         if on_cpu:
             sizes = arguments | given
             # Seeds crash there once a prompt is read in pieces, so each must fit in beside what is running.
@@ -130,18 +122,11 @@ class Opener:
                           "max_num_batched_tokens": max(CPU_STEP_TOKENS,
                                                         sizes["max_model_len"] + sizes["max_num_seqs"])}
             if "gpu_memory_utilization" not in given:
-                arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
+                arguments["kv_cache_memory_bytes"] = CPU_CACHE_GIB << 30
         elif self.beside_trainer:
             arguments |= {"gpu_memory_utilization": SHARE_BESIDE_TRAINER,
                           "enable_sleep_mode": current_platform.is_sleep_mode_available()}
         return arguments
-
-    def _dtype(self, *, on_cpu: bool) -> str:
-        """As the transformers engine chooses; vLLM's own choice would halve a float32 checkpoint."""
-        if self.model.dtype != "auto":
-            return self.model.dtype
-        stored = load_architecture(self.folder, self.model).dtype
-        return "float32" if on_cpu else str(stored or "auto").removeprefix("torch.")
 
 
 def import_vllm() -> Any:

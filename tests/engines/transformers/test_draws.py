@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sparkcli.engines.draws import draw, truncated, uniforms
 from sparkcli.engines.seeds import stream_key
+from sparkcli.engines.transformers.draws import draw, truncated, uniforms
 
 LOGITS_V = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, -torch.inf])
 

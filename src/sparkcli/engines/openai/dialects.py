@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sparkcli.config import SamplingConfig
-from sparkcli.engines.connection import RefusedError, TroubleError, UnansweredError
 from sparkcli.engines.groups import Sample
+from sparkcli.engines.openai.connection import RefusedError, TroubleError, UnansweredError
 from sparkcli.errors import InputError
 from sparkcli.models.prompts import encode
 from sparkcli.models.reader import Reader

@@ -19,8 +19,9 @@ from pathlib import Path
 import aiohttp
 
 from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig
-from sparkcli.engines.background import Background
-from sparkcli.engines.connection import (
+from sparkcli.engines.groups import Sample, failed, how, sampled
+from sparkcli.engines.openai.background import Background
+from sparkcli.engines.openai.connection import (
     AbsentError,
     Connection,
     RefusedError,
@@ -29,12 +30,11 @@ from sparkcli.engines.connection import (
     new_session,
     read_key,
 )
-from sparkcli.engines.dialects import Chat, Dialect, Question, Tokens, is_plain
-from sparkcli.engines.greeting import Facts, greet
-from sparkcli.engines.groups import Sample, failed, how, sampled
+from sparkcli.engines.openai.dialects import Chat, Dialect, Question, Tokens, is_plain
+from sparkcli.engines.openai.greeting import Facts, greet
+from sparkcli.engines.openai.policies import Held, check_model, held_in, leave, load, target_of, unload_others
+from sparkcli.engines.openai.servers import Pool, Server, backoff
 from sparkcli.engines.seeds import prompt_seed
-from sparkcli.engines.server_policies import Held, check_model, held_in, leave, load, target_of, unload_others
-from sparkcli.engines.servers import Pool, Server, backoff
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
 from sparkcli.models.locate import model_folder

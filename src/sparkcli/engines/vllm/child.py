@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sparkcli.engines import guardian
+from sparkcli.engines.vllm import guardian
 from sparkcli.errors import SparkError
 
 POLL_SECONDS = 0.2

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sparkcli.engines import guardian
-from sparkcli.engines.child import started
+from sparkcli.engines.vllm import guardian
+from sparkcli.engines.vllm.child import started
 from sparkcli.errors import SparkError
 
 SLEEP = "import time; time.sleep(600)"
@@ -22,7 +22,7 @@ DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('th
 
 PARENT = """
 import sys
-from sparkcli.engines.child import started
+from sparkcli.engines.vllm.child import started
 with started([sys.executable, "-c", sys.argv[1]], {}) as child:
     child.wait_until(lambda: "there\\n" in child.lines, 20)
     print(child.process.pid, flush=True)

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.engines import faulty
-from tests.engines.faulty import Answerer, Faulty, Running, serving
+from tests.engines.openai.faulty import Answerer, Faulty, Running, serving
 
 from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
-from sparkcli.engines.connection import retry_after
+from sparkcli.engines.openai.connection import retry_after
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.records import Prompt, Rollout
 
@@ -33,8 +33,8 @@ CONFIG = RolloutConfig(samples=3, max_tokens=100)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key from outside, and short waits."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr("sparkcli.engines.servers.BACKOFF_SECONDS", 0.02)
-    monkeypatch.setattr("sparkcli.engines.servers.RECALL_SECONDS", 0.05)
+    monkeypatch.setattr("sparkcli.engines.openai.servers.BACKOFF_SECONDS", 0.02)
+    monkeypatch.setattr("sparkcli.engines.openai.servers.RECALL_SECONDS", 0.05)
 
 
 @pytest.fixture

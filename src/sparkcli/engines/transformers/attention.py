@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
-from sparkcli.engines.cache import SharedCache
+from sparkcli.engines.transformers.cache import SharedCache
 from sparkcli.errors import UsageError
 from sparkcli.models.prefix import new_cache
 

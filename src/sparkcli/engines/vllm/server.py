@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from sparkcli.config import ModelConfig, ServeConfig
+from sparkcli.engines.vllm.settings import CPU_CACHE_GIB, WORKER, lora_rank, weights_dtype
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import check_policy, is_adapter, model_fingerprint, policy_fingerprint, read_json
-
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as the largest rank of an adapter."""
 
 MODULES = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 """Where the server's program is inside vLLM, newest first."""
@@ -32,12 +30,6 @@ OURS = {"model": "-m", "served_model_name": "--served-name", "host": "--host", "
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses to listen at that are none to connect to, and those of this machine."""
-
-CPU_CACHE_GIB = "4"
-"""For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
-
-WORKER = "sparkcli.engines.vllm_worker.Worker"
-"""What vLLM's workers import."""
 
 ANSWER_SECONDS = 2.0
 
@@ -96,7 +88,7 @@ def arguments(folder: Path, model: ModelConfig, config: ServeConfig, names: Serv
     """
     settled: dict[str, Any] = {
         "model": str(folder.resolve()), "served_model_name": names.model, "host": config.host, "port": names.port,
-        "dtype": _dtype(folder, model, on_cpu=on_cpu), "max_model_len": config.max_model_len,
+        "dtype": weights_dtype(folder, model, on_cpu=on_cpu), "max_model_len": config.max_model_len,
         "logprobs_mode": "processed_logprobs", "generation_config": "vllm", "worker_extension_cls": WORKER,
         "trust_remote_code": model.trust_remote_code or None}
     if on_cpu:  # per-request seeds fail there once a prompt is read in pieces; and compiling takes longer than it saves
@@ -121,7 +113,7 @@ def environment(config: ServeConfig, environ: Mapping[str, str], *, on_cpu: bool
         needed["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     usual = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if on_cpu:
-        usual["VLLM_CPU_KVCACHE_SPACE"] = CPU_CACHE_GIB
+        usual["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE_GIB)
     return needed | {name: value for name, value in usual.items() if name not in environ}
 
 
@@ -142,15 +134,6 @@ def _module() -> str:
                      "try another version")
 
 
-def _dtype(folder: Path, model: ModelConfig, *, on_cpu: bool) -> str:
-    """As the transformers engine chooses; vLLM's own choice would halve a float32 checkpoint."""
-    if model.dtype != "auto" or on_cpu:
-        return "float32" if model.dtype == "auto" else model.dtype
-    stored = read_json(folder / "config.json")
-    sections = [stored, stored.get("text_config") or {}]
-    return next((str(s[key]) for s in sections for key in ("dtype", "torch_dtype") if s.get(key)), "auto")
-
-
 def _adapters(folder: Path, model: ModelConfig, config: ServeConfig, names: Served) -> dict[str, Any]:
     """Arguments about adapters, and the policy."""
     found: dict[str, Any] = {}
@@ -164,9 +147,7 @@ def _adapters(folder: Path, model: ModelConfig, config: ServeConfig, names: Serv
             rank = _rank_of(directory, rank)
             found["lora_modules"] = [{"name": names.policy, "path": str(directory), "base_model_name": names.model}]
     if rank:
-        if rank > LORA_RANKS[-1]:
-            raise UsageError(f"--max-lora-rank {rank}: vLLM takes {LORA_RANKS[-1]} at most")
-        found |= {"enable_lora": True, "max_lora_rank": next(r for r in LORA_RANKS if r >= rank)}
+        found |= {"enable_lora": True, "max_lora_rank": lora_rank(rank)}
     return found
 
 

@@ -7,7 +7,7 @@ distribution where it was started with `--logprobs-mode processed_logprobs`: und
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparkcli.engines.connection import Connection, RefusedError, TroubleError
+from sparkcli.engines.openai.connection import Connection, RefusedError, TroubleError
 from sparkcli.errors import UsageError
 
 GREETING_SECONDS = 60.0

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sparkcli.config import ServerConfig
-from sparkcli.engines.connection import Connection, RefusedError, TroubleError, UnansweredError
-from sparkcli.engines.greeting import Facts
+from sparkcli.engines.openai.connection import Connection, RefusedError, TroubleError, UnansweredError
+from sparkcli.engines.openai.greeting import Facts
 from sparkcli.errors import SparkError, UsageError
 
 log = logging.getLogger(__name__)

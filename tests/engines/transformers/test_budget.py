@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sparkcli.engines.budget import Budget, room_within
-from sparkcli.engines.cache import Room
-from sparkcli.engines.decoding import Group, Row
+from sparkcli.engines.transformers.budget import Budget, room_within
+from sparkcli.engines.transformers.cache import Room
+from sparkcli.engines.transformers.decoding import Group, Row
 from sparkcli.errors import SparkError
 
 LIMIT = 50
@@ -94,7 +94,7 @@ def starved(model_folder: Path, repository: Path) -> Callable[[int], tuple[list[
 
     def run(mebibytes: int) -> tuple[list[list[list[int]]], str]:
         process = subprocess.run(
-            [sys.executable, "-m", "tests.engines.starved", str(model_folder), str(mebibytes)],
+            [sys.executable, "-m", "tests.engines.transformers.starved", str(model_folder), str(mebibytes)],
             cwd=repository, env=os.environ, capture_output=True, text=True, timeout=120,
             check=False)
         assert process.returncode == 0, process.stderr

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sparkcli.engines.attention import Filling, Seats, Step, sharing
-from sparkcli.engines.cache import Moves, Room, SharedCache
-from sparkcli.engines.draws import draw, uniforms
+from sparkcli.engines.transformers.attention import Filling, Seats, Step, sharing
+from sparkcli.engines.transformers.cache import Moves, Room, SharedCache
+from sparkcli.engines.transformers.draws import draw, uniforms
 from sparkcli.errors import SparkError
 from sparkcli.models.head import logits_of
 from sparkcli.models.prefix import pad_right

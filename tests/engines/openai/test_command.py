@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from tests.engines import faulty
-from tests.engines.faulty import Answerer, Running, serving
+from tests.engines.openai.faulty import Answerer, Running, serving
 
 COUNT = 300
 

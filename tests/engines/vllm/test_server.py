@@ -9,7 +9,7 @@ import pytest
 from tests.models.tiny import load_tiny, write_model
 
 from sparkcli.config import ModelConfig, ServeConfig, TrainConfig
-from sparkcli.engines import serving
+from sparkcli.engines.vllm import server
 from sparkcli.errors import UsageError
 from sparkcli.models.policy import add_adapter, save
 
@@ -34,7 +34,7 @@ def settled(folder: Path, policy: Path | None = None, *, on_cpu: bool = False, d
             **settings: Any) -> dict[str, Any]:
     model = ModelConfig(name=str(folder), policy=str(policy) if policy else None, dtype=dtype)
     config = ServeConfig(**{"port": 0, **settings})
-    return serving.arguments(folder, model, config, serving.served(model, config), on_cpu=on_cpu)
+    return server.arguments(folder, model, config, server.served(model, config), on_cpu=on_cpu)
 
 
 def test_logprobs_are_the_sampling_distributions_and_requests_are_neutral(folder: Path) -> None:
@@ -51,7 +51,7 @@ def test_ranks_are_those_that_vllm_takes(asked: int, given: int, folder: Path) -
 
 def test_rank_0_is_no_adapters_at_all(folder: Path) -> None:
     assert not {"enable_lora", "max_lora_rank"} & settled(folder, max_lora_rank=0).keys()
-    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in serving.environment(ServeConfig(max_lora_rank=0), {}, on_cpu=False)
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in server.environment(ServeConfig(max_lora_rank=0), {}, on_cpu=False)
 
 
 def test_an_adapter_is_there_from_the_beginning_whatever_its_rank(folder: Path, policies: Path) -> None:
@@ -95,12 +95,12 @@ def test_weights_keep_the_precision_of_the_checkpoint(stored: dict[str, Any], on
 def test_without_a_gpu_prompts_are_read_whole_and_memory_is_left(folder: Path) -> None:
     assert settled(folder, on_cpu=True)["enable_chunked_prefill"] is False
     assert "enable_chunked_prefill" not in settled(folder)
-    assert serving.environment(ServeConfig(), {}, on_cpu=True)["VLLM_CPU_KVCACHE_SPACE"] == "4"
+    assert server.environment(ServeConfig(), {}, on_cpu=True)["VLLM_CPU_KVCACHE_SPACE"] == "4"
 
 
 def test_variables_of_the_user_stay(folder: Path) -> None:
     mine = {"VLLM_NO_USAGE_STATS": "0", "DO_NOT_TRACK": "0", "VLLM_CPU_KVCACHE_SPACE": "40"}
-    assert not mine.keys() & serving.environment(ServeConfig(), mine, on_cpu=True).keys()
+    assert not mine.keys() & server.environment(ServeConfig(), mine, on_cpu=True).keys()
 
 
 def test_what_is_passed_on_wins(folder: Path) -> None:
@@ -108,15 +108,15 @@ def test_what_is_passed_on_wins(folder: Path) -> None:
     assert (found["tensor_parallel_size"], found["enable_lora"], found["logprobs_mode"]) == (8, None, "raw_logprobs")
 
 
-@pytest.mark.parametrize(("key", "flag"), serving.OURS.items())
+@pytest.mark.parametrize(("key", "flag"), server.OURS.items())
 def test_what_this_command_must_know_is_not_passed_on(key: str, flag: str, folder: Path) -> None:
     with pytest.raises(UsageError, match=f"this command has {flag} for that"):
         settled(folder, vllm={key: "x"})
 
 
 def test_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_module", lambda: "the.server")
-    words = serving.command({"tensor_parallel_size": 8, "enable_lora": True, "enable_chunked_prefill": False,
+    monkeypatch.setattr(server, "_module", lambda: "the.server")
+    words = server.command({"tensor_parallel_size": 8, "enable_lora": True, "enable_chunked_prefill": False,
                              "max_model_len": None, "hf_overrides": {"a": 1}, "cudagraph_capture_sizes": [1, 2]})
     assert words[1:] == ["-P", "-m", "the.server", "--tensor-parallel-size", "8", "--enable-lora",
                          "--no-enable-chunked-prefill", "--hf-overrides", '{"a": 1}', "--cudagraph-capture-sizes", "1",
@@ -126,7 +126,7 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "http://127.0.0.1:5/v1"), ("0.0.0.0", "http://127.0.0.1:5/v1"),
                                            ("::1", "http://[::1]:5/v1"), ("::", "http://[::1]:5/v1")])
 def test_where_clients_find_it(host: str, url: str) -> None:
-    assert serving.Served(host, 5, "m").base_url == url
+    assert server.Served(host, 5, "m").base_url == url
 
 
 def test_a_port_that_is_taken_is_refused_at_once(folder: Path) -> None:
@@ -139,9 +139,9 @@ def test_a_port_that_is_taken_is_refused_at_once(folder: Path) -> None:
 
 def test_nobody_there_is_not_healthy(folder: Path) -> None:
     config = ServeConfig(port=0)
-    assert not serving.served(ModelConfig(name=str(folder)), config).is_healthy()
+    assert not server.served(ModelConfig(name=str(folder)), config).is_healthy()
 
 
 def test_the_line_can_be_given_to_a_shell() -> None:
-    line = serving.shell_line(["python", "-m", "x", '{"a": 1}'], {"A": "1", "B": "a b"})
+    line = server.shell_line(["python", "-m", "x", '{"a": 1}'], {"A": "1", "B": "a b"})
     assert line == """A=1 B='a b' python -m x '{"a": 1}'"""

@@ -19,8 +19,8 @@ from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, TrainCon
 from sparkcli.engines.base import window
 from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.engines.seeds import prompt_seed
-from sparkcli.engines.vllm_holding import Held, Holder
-from sparkcli.engines.vllm_opening import Opener, Room, failures, one_line
+from sparkcli.engines.vllm.holding import Held, Holder
+from sparkcli.engines.vllm.opening import Opener, Room, failures, one_line
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
 from sparkcli.models.locate import model_folder

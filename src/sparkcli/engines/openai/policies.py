@@ -14,8 +14,8 @@ from pathlib import Path
 
 import orjson
 
-from sparkcli.engines.connection import RefusedError, TroubleError
-from sparkcli.engines.servers import Server
+from sparkcli.engines.openai.connection import RefusedError, TroubleError
+from sparkcli.engines.openai.servers import Server
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, model_fingerprint, policy_fingerprint
 from sparkcli.models.reader import Reader
