@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engines import faulty
 from tests.engines.contract import CONFIG, PROMPTS, assert_same_but_for_rounding, emitted
+from tests.engines.openai import faulty
 from tests.engines.openai.faulty import Proxy, serving
 from tests.vllm.server import QUIET, Server, until
 

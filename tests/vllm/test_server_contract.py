@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines import faulty
 from tests.engines.contract import CONFIG, FaithfulContract, assert_same_but_for_rounding
+from tests.engines.openai import faulty
 from tests.engines.openai.faulty import Proxy, serving
 from tests.vllm.server import Server
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.engines import faulty
+from tests.engines.openai import faulty
 from tests.engines.openai.faulty import Answerer, Running, serving
 
 COUNT = 300

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.engines import faulty
+from tests.engines.openai import faulty
 from tests.engines.openai.faulty import Answerer, Faulty, Running, serving
 
 from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig

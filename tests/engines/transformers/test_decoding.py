@@ -9,8 +9,8 @@ from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from sparkcli.engines import cache
 from sparkcli.engines.seeds import stream_key
+from sparkcli.engines.transformers import cache
 from sparkcli.engines.transformers.budget import room_within
 from sparkcli.engines.transformers.cache import Room
 from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
