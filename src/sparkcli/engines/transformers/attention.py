@@ -1,12 +1,12 @@
 """Attention of one new token of each row to the row's prompt, read once for all rows of the prompt, and to its own
 tokens.
 
-The two are softmaxes over parts of one sequence, joined by the mass that each part has. It is a transformers attention
+The scores of both parts stand side by side under one softmax. It is a transformers attention
 function, so it works in every architecture that takes one. The network is run without a cache of its own; what is known
 of the batch goes along as the argument `part`.
 
-Axes: P prompts, N rows of a prompt, B rows, H key-value heads, G query heads of each, X = N · G, S and T tokens, D head
-dimension.
+Axes: P prompts, N rows of a prompt, B rows, H key-value heads, G query heads of each, X = N · G, S tokens of prompts,
+T tokens of completions, D head dimension, F features of any kind.
 """
 
 import contextlib
@@ -42,27 +42,29 @@ class Seats:
 
     grid_PN: Tensor
     """Places of each prompt's rows; where it has fewer than N, place 0."""
-    spot_B: Tensor
-    """Each row's place in the grid, counted through."""
+    prompt_B: Tensor
+    """Each row's prompt."""
+    seat_B: Tensor
+    """Each row's place among those of its prompt."""
     rows_B: Tensor
     prompt_length: int
     """Of the longest prompt."""
-    beyond_PS: Tensor | None
-    """True beyond each prompt's end; None where all are of one length."""
+    beyond_BS: Tensor
+    """True beyond the end of each row's prompt."""
 
     @classmethod
     def of(cls, prompt_of_B: Sequence[int], lengths_P: Sequence[int], device: torch.device) -> "Seats":
         """Seats of rows with these prompts, and of prompts of these lengths."""
         rows_P: list[list[int]] = [[] for _ in lengths_P]
-        seat_B = []
+        seats = []
         for row, prompt in enumerate(prompt_of_B):
-            seat_B.append((prompt, len(rows_P[prompt])))
+            seats.append(len(rows_P[prompt]))
             rows_P[prompt].append(row)
         widest, longest = max(map(len, rows_P)), max(lengths_P)
         grid_PN = torch.tensor([rows + [0] * (widest - len(rows)) for rows in rows_P], device=device)
-        spot_B = torch.tensor([prompt * widest + seat for prompt, seat in seat_B], device=device)
-        beyond_PS = _beyond(torch.tensor(lengths_P, device=device), longest) if min(lengths_P) < longest else None
-        return cls(grid_PN, spot_B, torch.arange(len(seat_B), device=device), longest, beyond_PS)
+        prompt_B, seat_B = torch.tensor(prompt_of_B, device=device), torch.tensor(seats, device=device)
+        beyond_BS = _beyond(torch.tensor([lengths_P[prompt] for prompt in prompt_of_B], device=device), longest)
+        return cls(grid_PN, prompt_B, seat_B, torch.arange(len(seats), device=device), longest, beyond_BS)
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,14 @@ class Step:
     """Tokens of each row that the cache has."""
     length: int
     """Of the longest, with the new one."""
-    beyond_BT: Tensor | None
-    """True beyond the new token; None where all rows are of one length."""
+    beyond_B11K: Tensor
+    """True where a row has no token: among the S places of its prompt, then among those of its completion."""
 
     @classmethod
-    def of(cls, cache: SharedCache, seats: Seats, lengths_B: Tensor, shortest: int, longest: int) -> "Step":
+    def of(cls, cache: SharedCache, seats: Seats, lengths_B: Tensor, longest: int) -> "Step":
         """A step of rows that have so many tokens."""
-        beyond_BT = _beyond(lengths_B + 1, longest + 1) if shortest < longest else None
-        return cls(cache, seats, lengths_B, longest + 1, beyond_BT)
+        beyond_BK = torch.cat([seats.beyond_BS, _beyond(lengths_B + 1, longest + 1)], 1)
+        return cls(cache, seats, lengths_B, longest + 1, beyond_BK[:, None, None])
 
 
 @contextlib.contextmanager
@@ -123,42 +125,31 @@ def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mas
     layer.append(part.seats.rows_B, part.lengths_B, part.length, key, value)
     rows, heads, _, dim = query.shape
     query_BHGD = query.reshape(rows, key.shape[1], -1, dim) * (dim**-0.5 if scaling is None else scaling)
-    seats, length = part.seats, part.seats.prompt_length
-    prompts = len(seats.grid_PN)
-    prompt_BHGD, prompt_mass_BHG = _from_grid(seats, *_weighted(
-        _to_grid(seats, query_BHGD), layer.prompt_keys_PHSD[:prompts, :, :length],
-        layer.prompt_values_PHSD[:prompts, :, :length], seats.beyond_PS))
-    own_BHGD, own_mass_BHG = _weighted(query_BHGD, layer.keys_BHTD[:rows, :, :part.length],
-                                       layer.values_BHTD[:rows, :, :part.length], part.beyond_BT)
-    share_BHG = (prompt_mass_BHG - own_mass_BHG).sigmoid().to(own_BHGD.dtype)
-    return own_BHGD.lerp(prompt_BHGD, share_BHG[..., None]).reshape(rows, 1, heads, -1), None
+    seats, prompts, longest = part.seats, len(part.seats.grid_PN), part.seats.prompt_length
+    prompt_keys_PHSD = layer.prompt_keys_PHSD[:prompts, :, :longest]
+    prompt_values_PHSD = layer.prompt_values_PHSD[:prompts, :, :longest]
+    keys_BHTD, values_BHTD = layer.keys_BHTD[:rows, :, :part.length], layer.values_BHTD[:rows, :, :part.length]
+
+    prompt_scores_BHGS = _from_grid(seats, _to_grid(seats, query_BHGD) @ prompt_keys_PHSD.transpose(2, 3))
+    own_scores_BHGT = query_BHGD @ keys_BHTD.transpose(2, 3)
+    scores_BHGK = torch.cat([prompt_scores_BHGS, own_scores_BHGT], 3).float().masked_fill_(part.beyond_B11K, -torch.inf)
+    weights_BHGK = scores_BHGK.softmax(3).to(values_BHTD.dtype)
+    prompt_weights_BHGS, own_weights_BHGT = weights_BHGK.split([longest, part.length], 3)
+    attended_BHGD = _from_grid(seats, _to_grid(seats, prompt_weights_BHGS) @ prompt_values_PHSD)
+    return (attended_BHGD + own_weights_BHGT @ values_BHTD).reshape(rows, 1, heads, -1), None
 
 
 AttentionInterface.register(NAME, attend)
 
 
-def _weighted(query_BHXD: Tensor, keys_BHSD: Tensor, values_BHSD: Tensor, beyond_BS: Tensor | None
-              ) -> tuple[Tensor, Tensor]:
-    """Softmax-weighted values, and the logarithm of what the softmax divides by."""
-    scores_BHXS = (query_BHXD @ keys_BHSD.transpose(2, 3)).float()
-    if beyond_BS is not None:
-        scores_BHXS.masked_fill_(beyond_BS[:, None, None], -torch.inf)
-    weights_BHXS = scores_BHXS.softmax(-1)
-    mass_BHX = scores_BHXS.amax(-1) - weights_BHXS.amax(-1).log()
-    return weights_BHXS.to(values_BHSD.dtype) @ values_BHSD, mass_BHX
+def _to_grid(seats: Seats, rows_BHGF: Tensor) -> Tensor:
+    """Rows beside those of the same prompt: `[P, H, X, F]`."""
+    return rows_BHGF[seats.grid_PN].transpose(1, 2).flatten(2, 3)
 
 
-def _to_grid(seats: Seats, query_BHGD: Tensor) -> Tensor:
-    """Rows beside those of the same prompt: `[P, H, X, D]`."""
-    return query_BHGD[seats.grid_PN].transpose(1, 2).flatten(2, 3)
-
-
-def _from_grid(seats: Seats, values_PHXD: Tensor, mass_PHX: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in their own order again."""
-    rows = seats.grid_PN.shape[1]
-    values = values_PHXD.unflatten(2, (rows, -1)).transpose(1, 2).flatten(0, 1)[seats.spot_B]
-    mass = mass_PHX.unflatten(2, (rows, -1)).transpose(1, 2).flatten(0, 1)[seats.spot_B]
-    return values, mass
+def _from_grid(seats: Seats, grid_PHXF: Tensor) -> Tensor:
+    """Rows in their own order again: `[B, H, G, F]`."""
+    return grid_PHXF.unflatten(2, (seats.grid_PN.shape[1], -1))[seats.prompt_B, :, seats.seat_B]
 
 
 def _beyond(lengths_B: Tensor, longest: int) -> Tensor:

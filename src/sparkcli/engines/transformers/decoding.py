@@ -167,7 +167,7 @@ class _Flight:
         self.seats = Seats.of([place[group] for group in self.group_of_B],
                               [len(group.token_ids) for group in self.groups_P], device)
         lengths = [len(row.token_ids) - 1 for row in self.rows_B]
-        self.shortest, self.longest = min(lengths), max(lengths)
+        self.longest = max(lengths)
         self.lengths_B = torch.tensor(lengths, device=device)
         self.starts_B = torch.tensor([len(group.token_ids) for group in self.group_of_B], device=device)
         self.keys_B = torch.tensor([row.key for row in self.rows_B], device=device)
@@ -175,10 +175,10 @@ class _Flight:
 
     def _advance(self) -> None:
         """Runs the network on each row's last token and draws the next."""
-        step = Step.of(self.cache, self.seats, self.lengths_B, self.shortest, self.longest)
+        step = Step.of(self.cache, self.seats, self.lengths_B, self.longest)
         hidden_B1D = self._hidden(self.tokens_B[:, None], (self.starts_B + self.lengths_B)[:, None], step)
         self.lengths_B = self.lengths_B + 1
-        self.shortest, self.longest = self.shortest + 1, self.longest + 1
+        self.longest += 1
         self.tokens_B = self._draw(self.rows_B, hidden_B1D[:, 0], self.keys_B, self.lengths_B)
 
     def _hidden(self, ids_BT: Tensor, positions_BT: Tensor, part: Filling | Step) -> Tensor:
