@@ -87,7 +87,7 @@ def test_who_needs_the_whole_input_writes_nothing_when_a_line_is_broken(command:
     ("rolout prompts.jsonl", "no command 'rolout'; did you mean 'rollout'?"),
     ("rollout --tempratur 1", "No such option: --tempratur"),
     ("rollout --seed one", "Invalid value for '--seed'"),
-    ("rollout prompts.jsonl --engine vlm", "--engine: 'vlm' is not one of auto, transformers, scripted"),
+    ("rollout prompts.jsonl --engine vlm", "--engine: 'vlm' is not one of auto, transformers, vllm, openai, scripted"),
     ("rollout prompts.jsonl --top-p 3", "--top-p: 3.0 is out of bounds; expected 0 to 1"),
     ("rollout prompts.jsonl --engine scripted --resume", "--resume continues a file; name one with -o"),
     ("rollout prompts.jsonl --engine scripted -o .", ".: is a directory; name a file"),

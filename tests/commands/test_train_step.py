@@ -256,7 +256,7 @@ def test_text_alone_trains_once_it_is_scored(cli: Cli, folder: Path, records: li
     assert cli("train-step", "scored.jsonl", "--method", "full", "-o", "q").code == 0
     expected = load_file(folder / "q" / "model.safetensors")
     for name, found in load_file(folder / "p" / "model.safetensors").items():
-        assert (found - expected[name]).abs().max() <= 1e-6, name
+        assert (found - expected[name]).abs().max() <= 5e-6, name
 
 
 def test_plans_and_probes_of_text_alone_say_so(cli: Cli, folder: Path, records: list[Scored]) -> None:

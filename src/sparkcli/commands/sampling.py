@@ -13,9 +13,9 @@ def opened(model: ModelConfig, sampling: SamplingConfig, server: ServerConfig, c
     """The engine that the settings ask for; people are told which one `auto` takes, and why."""
     from sparkcli.engines import choose, open_engine
 
-    if model.engine == "auto":
-        console.say("engine: {} ({})".format(*choose(model, server)))
     with contextlib.closing(open_engine(model, sampling, server)) as engine:
+        if model.engine == "auto":
+            console.say("engine: {} ({})".format(*choose(model, server)))
         yield engine
 
 
