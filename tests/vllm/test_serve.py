@@ -17,6 +17,7 @@ from tests.vllm.server import QUIET, Server, descendants, is_alive, serving, unt
 
 from sparkcli.config import ModelConfig, ServeConfig
 from sparkcli.engines.vllm import server as flags
+from sparkcli.engines.vllm import settings
 from sparkcli.models.fingerprint import policy_fingerprint
 
 pytestmark = pytest.mark.slow
@@ -138,7 +139,7 @@ def test_vllm_knows_every_flag_that_it_is_given(options: dict[str, list[str]], m
         given = {word for word in flags.command(found) if word.startswith("--")}
         assert given <= options.keys()
     assert {f"--{key.replace('_', '-')}" for key in flags.OURS} <= options.keys()
-    assert options["--max-lora-rank"] == [str(rank) for rank in flags.LORA_RANKS]
+    assert options["--max-lora-rank"] == [str(rank) for rank in settings.LORA_RANKS]
 
 
 def test_vllm_knows_every_option_that_the_recipes_pass_on(options: dict[str, list[str]]) -> None:
