@@ -1,7 +1,9 @@
 """Hugging Face networks, tokenizers and processors from a folder, each failure an error of one line."""
 
+import contextlib
 import importlib.util
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,18 @@ def load_architecture(folder: Path, config: ModelConfig) -> PreTrainedConfig:
 def sees(architecture: PreTrainedConfig) -> bool:
     """Whether a model of this configuration reads images."""
     return type(architecture) in transformers.AutoModelForImageTextToText._model_mapping
+
+
+@contextlib.contextmanager
+def attending(network: PreTrainedModel, name: str) -> Iterator[None]:
+    """Within it the network attends by the function that is registered with transformers under `name`."""
+    config = network.config.get_text_config()
+    before = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
 
 
 def is_quantised(network: PreTrainedModel) -> bool:

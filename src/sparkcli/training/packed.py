@@ -25,6 +25,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv
 
 from sparkcli.models.head import chosen_logprobs
+from sparkcli.models.network import attending
 from sparkcli.models.prefix import Completions, Prompts, filled, network_of, new_cache, sent, shared_hidden
 
 NAME = "sparkcli_packed"
@@ -155,13 +156,8 @@ AttentionMaskInterface.register(NAME, lambda *_, **__: None)
 @contextlib.contextmanager
 def packing(network: PreTrainedModel) -> Iterator[None]:
     """Within it the network attends by `attend`. It must last until the backward pass, where layers are recomputed."""
-    config = network.config.get_text_config()
-    before = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
+    with attending(network, NAME):
         yield
-    finally:
-        config._attn_implementation = before
 
 
 def fits(network: PreTrainedModel) -> bool:

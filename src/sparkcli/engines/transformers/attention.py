@@ -20,6 +20,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from sparkcli.engines.transformers.cache import SharedCache
 from sparkcli.errors import UsageError
+from sparkcli.models.network import attending
 from sparkcli.models.prefix import new_cache
 
 NAME = "sparkcli_shared_prompts"
@@ -99,13 +100,8 @@ def sharing(network: PreTrainedModel) -> Iterator[None]:
     if not network._supports_attention_backend:
         raise UsageError(f"{network.config.model_type}: an architecture whose attention cannot be exchanged, so the "
                          "transformers engine does not sample it; try --engine vllm")
-    config = network.config.get_text_config()
-    before = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
+    with attending(network, NAME):
         yield
-    finally:
-        config._attn_implementation = before
 
 
 def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
