@@ -6,8 +6,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparkcli.config import ModelConfig
-from sparkcli.models.policy import Policy, load
+from sparkcli.config import ModelConfig, TrainConfig
+from sparkcli.models.policy import Policy, add_adapter, load, save
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -70,3 +70,16 @@ def stir(policy: Policy, *, seed: int = 0, scale: float = 0.1) -> None:
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
     policy.changed = True
+
+
+def write_policies(model: Path, folder: Path) -> dict[str, Path]:
+    """Policies of a model, as training would leave them: two adapters, and full weights, with the optimiser's state."""
+    for seed, name in enumerate(("lora", "lora2", "full")):
+        policy = load_tiny(model)
+        if name != "full":
+            add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8, seed=seed))
+        stir(policy, seed=seed)
+        moments = {f"{key}.exp_avg": torch.ones_like(parameter) for key, parameter in policy.model.named_parameters()
+                   if parameter.requires_grad}
+        save(policy, folder / name, {"step": 1}, moments)
+    return {name: folder / name for name in ("lora", "lora2", "full")}

@@ -29,20 +29,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def policies(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Policies of that model, as training would leave them: two adapters, and full weights, with the optimiser."""
-    import torch
-    from tests.models.tiny import load_tiny, stir
+    """Two adapters, and full weights, of that model."""
+    from tests.models.tiny import write_policies
 
-    from sparkcli.config import TrainConfig
-    from sparkcli.models.policy import add_adapter, save
-
-    folder = tmp_path_factory.mktemp("policies")
-    for seed, name in enumerate(("lora", "lora2", "full")):
-        policy = load_tiny(model_folder)
-        if name != "full":
-            add_adapter(policy, TrainConfig(lora_rank=4, lora_alpha=8, seed=seed))
-        stir(policy, seed=seed)
-        moments = {f"{key}.exp_avg": torch.ones_like(parameter) for key, parameter in policy.model.named_parameters()
-                   if parameter.requires_grad}
-        save(policy, folder / name, {"step": 1}, moments)
-    return {name: folder / name for name in ("lora", "lora2", "full")}
+    return write_policies(model_folder, tmp_path_factory.mktemp("policies"))
