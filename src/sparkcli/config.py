@@ -39,6 +39,8 @@ class ModelConfig:
     load_in_4bit: bool = option(False, "NF4 weights under the adapter (QLoRA); needs bitsandbytes")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     trust_remote_code: bool = option(False, "run model code that comes with the checkpoint")
+    max_pixels: int = option(1 << 20, "of an image as the model sees it; larger ones are scaled down", low=1)
+    allow_remote_images: bool = option(False, "fetch images that prompts name by http or https")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,7 @@ class TrainConfig:
     lora_rank: int = option(16, "rank of a new adapter", low=1)
     lora_alpha: int = option(32, "scale of a new adapter is alpha / rank, or alpha / √rank with rslora")
     lora_targets: tuple[str, ...] = option(("all-linear",), "layers that get an adapter, by name, e.g. q_proj,v_proj")
+    train_vision: bool = option(False, "train a vision model's image encoder as well; else it is frozen")
     lora_dropout: float = option(0.0, "dropout before a new adapter, while training", low=0.0, high=0.99)
     lora_rslora: bool = option(False, "rank-stabilised scale of a new adapter")
     lr: float = option(1e-5, "peak learning rate of AdamW", low=0.0)
@@ -245,6 +248,22 @@ class PrepareConfig:
     map: tuple[str, ...] = option((), "FIELD=COLUMN for other layouts, e.g. question=problem; repeatable")
     instruction: str | None = option(None, "sentence to put after each question, e.g. to ask for \\boxed{}")
     verifier: str | None = option(None, "verifier to write into each prompt")
+    images: str | None = option(None, "folder for images that the source holds as bytes; unset: beside the output, "
+                                      "NAME-images")
+    allow_remote_images: bool = option(False, "fetch images named by http or https, and keep them as files")
+    on_error: Literal["stop", "skip"] = option("stop", "at a row that makes no prompt: stop, or tell it and go on")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """One page on records or a run."""
+
+    section: ClassVar[str] = "report"
+
+    out: str | None = option(None, "page to write; unset: NAME.html beside the file, report.html in a run",
+                             flag="-o,--out")
+    limit: int = option(100, "prompts shown at most, those with unlike verdicts first", low=1)
+    allow_remote_images: bool = option(False, "fetch images named by http or https, and put them into the page")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +300,7 @@ class LoopConfig:
 
 SECTIONS: Mapping[str, type] = types.MappingProxyType({cls.section: cls for cls in (
     LoopConfig, ModelConfig, PrepareConfig, RolloutConfig, ServerConfig, ServeConfig, VerifyConfig, ShapingConfig,
-    RecycleConfig, TrainConfig, JudgeConfig, ReflectConfig, EvalConfig)})
+    RecycleConfig, TrainConfig, JudgeConfig, ReflectConfig, EvalConfig, ReportConfig)})
 
 
 def resolve(cls: type[C], flags: Mapping[str, Any], environ: Mapping[str, str], recipe: Mapping[str, Any]) -> C:

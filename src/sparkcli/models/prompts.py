@@ -21,7 +21,10 @@ class Encoded:
 
     token_ids: list[int]
     pixels: Mapping[str, Tensor] = field(default_factory=dict)
-    """Further inputs of a vision model, as its processor names them; empty without images."""
+    """Images as a vision model's processor makes them, under the names it gives them, on the CPU; the first axis is
+    that of images or of patches. Empty without images."""
+    kinds_1T: Tensor | None = None
+    """1 at image tokens, 0 at text, where the processor tells."""
 
 
 def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Encoded:

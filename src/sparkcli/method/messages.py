@@ -1,0 +1,86 @@
+"""A prompt as chat messages whose parts are text and images, each image at its place."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sparkcli.errors import InputError
+from sparkcli.records import Prompt
+
+IMAGE_PARTS = ("image", "image_url")
+SOURCES = ("image", "url", "path")
+"""Under which an `image` part may hold the image itself."""
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What a model is shown."""
+
+    messages: list[Message]
+    """`role` and `content`, which is always a list of `{"type": "text", "text": …}` and `{"type": "image"}`."""
+    images: list[str]
+    """Paths, URLs or data URIs: one for each image part, in order."""
+
+
+def chat_of(prompt: Prompt) -> Chat:
+    """The messages of a prompt.
+
+    A string is one user message. Image parts that name no image of their own take those of `images` in turn; without
+    any image part `images` stand before the text of the last user message.
+
+    Raises:
+        InputError: more images than places for them, or fewer; a part that is neither text nor image.
+    """
+    messages = [{"role": "user", "content": prompt.prompt}] if isinstance(prompt.prompt, str) else prompt.prompt
+    parted = [{**message, "content": _parts(message["content"])} for message in messages]
+    if prompt.images and not any(part["type"] in IMAGE_PARTS for message in parted for part in message["content"]):
+        last = max((i for i, m in enumerate(parted) if m["role"] == "user"), default=len(parted) - 1)
+        parted[last]["content"] = [{"type": "image"} for _ in prompt.images] + parted[last]["content"]
+    images: list[str] = []
+    waiting, places = iter(prompt.images), 0
+    for message in parted:
+        for part in message["content"]:
+            own = source_of(part, prompt.id) if part["type"] in IMAGE_PARTS else None
+            if part["type"] in IMAGE_PARTS:
+                places += own is None
+                images += [own] if own is not None else [next(waiting, "")]
+        message["content"] = list(_plain(message["content"], prompt.id))
+    if places != len(prompt.images):
+        raise InputError(f"prompt {prompt.id!r}: images: {len(prompt.images)} for {places} places in the prompt; "
+                         "there must be an image for each place, and a place for each image")
+    return Chat(parted, images)
+
+
+def source_of(part: Message, id: str) -> str | None:
+    """The image that an image part names itself; None where it takes the next of `images`.
+
+    Raises:
+        InputError: what it names is no text.
+    """
+    if part["type"] == "image_url":
+        told = part.get("image_url")
+        found = told.get("url") if isinstance(told, dict) else told
+    else:
+        found = next((part[name] for name in SOURCES if part.get(name) is not None), None)
+        if found is None:
+            return None
+    if not isinstance(found, str) or not found:
+        raise InputError(f"prompt {id!r}: an {part['type']} part: expected a path, a URL or a data URI, "
+                         f"found {type(found).__name__}")
+    return found
+
+
+def _parts(content: Any) -> list[Message]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _plain(parts: list[Message], id: str) -> Iterator[Message]:
+    for part in parts:
+        if part["type"] in IMAGE_PARTS:
+            yield {"type": "image"}
+        elif part["type"] == "text" and isinstance(part.get("text"), str):
+            yield {"type": "text", "text": part["text"]}
+        else:
+            raise InputError(f"prompt {id!r}: a part of type {part['type']!r}: only text and images can be read")
