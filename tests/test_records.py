@@ -126,6 +126,17 @@ def test_the_question_is_the_bare_one_where_it_is_known() -> None:
     assert question_of(Prompt(id="1", prompt="Q. Answer in a box.", question="Q.")) == "Q."
 
 
+def test_a_question_tells_where_its_images_stand() -> None:
+    def asked(*parts: str) -> str:
+        content = [{"type": "image"} if part == "IMAGE" else {"type": "text", "text": part} for part in parts]
+        earlier = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Like this."}]}
+        return question_of(Prompt(id="1", prompt=[earlier, {"role": "user", "content": content}]))
+
+    assert asked("IMAGE", "Compare ", "IMAGE", " with ", "IMAGE", ".") == "Compare [image 3] with [image 4]."
+    assert asked("IMAGE", "IMAGE", "How many?") == "How many?"
+    assert asked("How many?", "Count them.") == "How many?\nCount them."
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_schemas_are_valid_and_describe_every_field(name: str) -> None:
     found = schema(RECORDS[name])

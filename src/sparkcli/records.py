@@ -44,6 +44,10 @@ def _read_messages(value: Json, where: str) -> str | list[dict[str, Json]]:
         parts = content if isinstance(content, list) else []
         if not isinstance(content, str | list) or not all(isinstance(p, dict) and "type" in p for p in parts):
             raise InputError(f"{where}[{i}].content: expected a string or a list of parts, found {kind_of(content)}")
+        for k, part in enumerate(parts):
+            text = part.get("text")
+            if part["type"] == "text" and not isinstance(text, str):
+                raise InputError(f"{where}[{i}].content[{k}].text: expected a string, found {kind_of(text)}")
     return value
 
 
@@ -270,16 +274,37 @@ def token_count(rollout: Rollout) -> int | None:
 
 
 def question_of(prompt: Prompt) -> str:
-    """The text of the question: `question`, or the text of the last user message."""
+    """The text of the question: `question`, or the text of the last user message.
+
+    An image that stands after some of the text is told as `[image 2]`, by its number in the whole prompt: what quotes
+    the question shows all images before it.
+    """
     if prompt.question is not None:
         return prompt.question
     if isinstance(prompt.prompt, str):
         return prompt.prompt
-    last = next((m for m in reversed(prompt.prompt) if m["role"] == "user"), prompt.prompt[-1])
-    content = last["content"]
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    users = [i for i, message in enumerate(prompt.prompt) if message["role"] == "user"]
+    last = users[-1] if users else len(prompt.prompt) - 1
+    earlier = [part for message in prompt.prompt[:last] for part in _parts(message) if part["type"] != "text"]
+    return _worded(_parts(prompt.prompt[last]), len(earlier))
+
+
+def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _worded(parts: Iterable[Mapping[str, Any]], images: int) -> str:
+    """Text parts, a line each, with mentions of the images between them, of which `images` came before."""
+    text, after_text = "", False
+    for part in parts:
+        if part["type"] == "text":
+            text += "\n" * after_text + part["text"]
+        else:
+            images += 1
+            text += f"[image {images}]" if text else ""
+        after_text = part["type"] == "text"
+    return text
 
 
 def schema(cls: type) -> dict[str, Json]:

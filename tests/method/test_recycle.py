@@ -14,6 +14,7 @@ from sparkcli.config import RecycleConfig
 from sparkcli.files.templates import read_templates
 from sparkcli.method.answers import boxed
 from sparkcli.method.judging import read_label
+from sparkcli.method.messages import chat_of
 from sparkcli.method.recycle import SKIPPED, RecycleReport, recycle
 from sparkcli.method.templates import Templates
 from sparkcli.records import Prompt, Scored, Source, Status, Verdict, dumps, from_json
@@ -195,6 +196,18 @@ def test_a_conversation_keeps_its_system_message_and_its_images_before_the_text(
         system, user = prompt.prompt
         assert system == messages[0] and user["role"] == "user"
         assert user["content"][0] == image and "How many?" in user["content"][1]["text"]
+
+
+def test_images_between_words_are_shown_first_and_mentioned_in_the_question() -> None:
+    content = [{"type": "text", "text": "Which is larger, "}, {"type": "image"}, {"type": "text", "text": " or "},
+               {"type": "image"}, {"type": "text", "text": "?"}]
+    samples = group("p", WRONG, prompt=[{"role": "user", "content": content}], images=("a.png", "b.png"))
+    for prompt in made(samples):
+        chat = chat_of(prompt)
+        assert chat.images == ["a.png", "b.png"]
+        [message] = chat.messages
+        assert [part["type"] for part in message["content"]] == ["image", "image", "text"]
+        assert "Which is larger, [image 1] or [image 2]?" in message["content"][2]["text"]
 
 
 def test_a_conversation_without_images_stays_text() -> None:

@@ -80,7 +80,7 @@ def _plain(parts: list[Message], id: str) -> Iterator[Message]:
     for part in parts:
         if part["type"] in IMAGE_PARTS:
             yield {"type": "image"}
-        elif part["type"] == "text" and isinstance(part.get("text"), str):
+        elif part["type"] == "text":
             yield {"type": "text", "text": part["text"]}
         else:
             raise InputError(f"prompt {id!r}: a part of type {part['type']!r}: only text and images can be read")

@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any, Literal
 
 from sparkcli.method.answers import final_answer
+from sparkcli.method.messages import IMAGE_PARTS
 from sparkcli.method.templates import LABELS, JudgeWording, ReflectWording, fill
 from sparkcli.records import RECORDS, Prompt, Rollout, Scored, Source, Task, question_of
 
@@ -75,9 +76,8 @@ def _in_form_of(original: Prompt, text: str) -> str | list[dict[str, Any]]:
     """`text` as the original was asked: a string, or system messages and one user message, images first."""
     if isinstance(original.prompt, str):
         return text
-    user = [message["content"] for message in original.prompt if message["role"] == "user"]
-    parts = [part for content in user if isinstance(content, list) for part in content]
-    images = [part for part in parts if part["type"] != "text"]
-    content = [*images, {"type": "text", "text": text}] if images else text
     system = [message for message in original.prompt if message["role"] == "system"]
+    asked = [message["content"] for message in original.prompt if message["role"] != "system"]
+    images = [part for content in asked if isinstance(content, list) for part in content if part["type"] in IMAGE_PARTS]
+    content = [*images, {"type": "text", "text": text}] if images else text
     return [*system, {"role": "user", "content": content}]
