@@ -26,6 +26,10 @@ Task = Literal["solve", "judge", "compare", "reflect"]
 FinishReason = Literal["stop", "length", "error"]
 Status = Literal["correct", "wrong", "no_answer", "timeout", "error", "gold_unparseable"]
 
+IMAGE_PARTS = ("image", "image_url")
+"""Types of message parts that are images."""
+IMAGE_SOURCES = ("image", "url", "path")
+"""Under which an `image` part may hold the image itself."""
 TENSORS = re.compile(r"(.+\.safetensors)#(\d+):(\d+),(\d+):(\d+)")
 """`FILE#PROMPT_START:PROMPT_END,START:END`, what `Rollout.tensors` says."""
 STATUSES_WITH_REWARD: Mapping[str, float] = types.MappingProxyType({"correct": 1.0, "wrong": 0.0, "no_answer": 0.0})

@@ -9,13 +9,13 @@ import os
 import re
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparkcli.errors import InputError, SparkError
 from sparkcli.files.pixels import UnreadableError, picture, suffix
-from sparkcli.records import R
+from sparkcli.records import IMAGE_PARTS, IMAGE_SOURCES, R
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,33 +30,33 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 def load_images(id: str, references: Sequence[str], *, allow_remote: bool) -> "list[Image]":
     """The pictures of a prompt. Raises InputError: `prompt 'ID': image 2 (PATH): what is wrong; what to try`."""
-    pictures = []
-    for number, reference in enumerate(references, 1):
-        try:
-            pictures.append(picture(_bytes(reference, allow_remote)))
-        except UnreadableError as error:
-            raise InputError(f"prompt {id!r}: image {number} ({told(reference)}): {error}") from None
-    return pictures
+    return [load_image(reference, allow_remote=allow_remote, name=f"prompt {id!r}: image {number} ({told(reference)})")
+            for number, reference in enumerate(references, 1)]
 
 
-def load_image(reference: str, *, allow_remote: bool) -> "Image":
+def load_image(reference: str, *, allow_remote: bool, name: str | None = None) -> "Image":
     """The picture behind a path, a data URI or, where allowed, an http(s) URL.
 
     Raises:
-        InputError: it is not there, not a whole image, or too large; names the image.
+        InputError: it is not there, not a whole image, or too large; opens with `name`, else with the reference.
     """
-    with _named(reference):
-        return picture(_bytes(reference, allow_remote))
+    return decoded(read_image(reference, allow_remote=allow_remote, name=name), name or told(reference))
 
 
-def read_image(reference: str, *, allow_remote: bool) -> bytes:
+def read_image(reference: str, *, allow_remote: bool, name: str | None = None) -> bytes:
     """The encoded bytes behind a path, a data URI or, where allowed, an http(s) URL; they may be no image.
 
     Raises:
-        InputError: there are none; names the image.
+        InputError: there are none; opens with `name`, else with the reference.
     """
-    with _named(reference):
+    with _named(name or told(reference)):
         return _bytes(reference, allow_remote)
+
+
+def decoded(content: bytes, name: str) -> "Image":
+    """The picture in encoded bytes. Raises InputError, which opens with `name`: not a whole image, or too large."""
+    with _named(name):
+        return picture(content)
 
 
 def told(reference: str) -> str:
@@ -83,6 +83,11 @@ def is_remote(reference: str) -> bool:
     return reference[:8].lower().startswith(("http://", "https://"))
 
 
+def is_path(reference: str) -> bool:
+    """Whether an image is named by a path."""
+    return bool(reference) and not is_data(reference) and not _SCHEME.match(reference)
+
+
 def store_image(content: bytes, folder: Path) -> Path:
     """Keeps encoded bytes as `FOLDER/SHA256.SUFFIX`, once; the suffix is the real format's.
 
@@ -90,10 +95,8 @@ def store_image(content: bytes, folder: Path) -> Path:
         InputError: the bytes are no image.
         SparkError: the file cannot be written.
     """
-    try:
+    with _named(f"image ({len(content)} bytes)"):
         path = folder / f"{hashlib.sha256(content).hexdigest()}{suffix(content)}"
-    except UnreadableError as error:
-        raise InputError(f"image ({len(content)} bytes): {error}") from None
     temporary = folder / f".{path.name}.{os.getpid()}.partial"
     try:
         if not path.exists():
@@ -109,46 +112,46 @@ def store_image(content: bytes, folder: Path) -> Path:
 
 
 def absolute_images(record: R, folder: Path) -> R:
-    """Paths that are relative to the record's file made absolute, also in messages; URLs and data URIs stay."""
-    images = tuple(_absolute(image, folder) for image in record.images)
+    """Paths that are relative to the record's file made absolute; URLs and data URIs stay."""
+    return with_images(record, lambda image: str(folder / image) if is_path(image) else image)
+
+
+def with_images(record: R, change: Callable[[str], str]) -> R:
+    """The record with another reference in place of each to an image, in `images` and in messages."""
+    images = tuple(map(change, record.images))
     prompt = record.prompt
     if not isinstance(prompt, str):
-        prompt = [_absolute_parts(message, folder) for message in prompt]
+        prompt = [_changed_message(message, change) for message in prompt]
     if images == record.images and prompt == record.prompt:
         return record
     return dataclasses.replace(record, images=images, prompt=prompt)
 
 
-def _absolute_parts(message: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _changed_message(message: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
     content = message["content"]
     if isinstance(content, str):
         return message
-    return {**message, "content": [_absolute_part(part, folder) for part in content]}
+    return {**message, "content": [_changed_part(part, change) for part in content]}
 
 
-def _absolute_part(part: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A message part whose image, under any of the names that it may stand under, is absolute."""
-    if part["type"] not in ("image", "image_url"):
+def _changed_part(part: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A message part with another image, under whichever name it has one."""
+    if part["type"] not in IMAGE_PARTS:
         return part
-    named: dict[str, Any] = {name: _absolute(value, folder) for name in ("image", "url", "path", "image_url")
-                             if isinstance(value := part.get(name), str)}
+    changed: dict[str, Any] = {name: change(value) for name in {*IMAGE_SOURCES, "image_url"}
+                               if isinstance(value := part.get(name), str)}
     inner = part.get("image_url")
     if isinstance(inner, dict) and isinstance(inner.get("url"), str):
-        named["image_url"] = {**inner, "url": _absolute(inner["url"], folder)}
-    return {**part, **named}
-
-
-def _absolute(reference: str, folder: Path) -> str:
-    is_path = reference and not is_data(reference) and not _SCHEME.match(reference)
-    return str(folder / reference) if is_path else reference
+        changed["image_url"] = {**inner, "url": change(inner["url"])}
+    return {**part, **changed}
 
 
 @contextlib.contextmanager
-def _named(reference: str) -> Iterator[None]:
+def _named(name: str) -> Iterator[None]:
     try:
         yield
     except UnreadableError as error:
-        raise InputError(f"{told(reference)}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
 def _bytes(reference: str, allow_remote: bool) -> bytes:

@@ -5,11 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparkcli.errors import InputError
-from sparkcli.records import Prompt
-
-IMAGE_PARTS = ("image", "image_url")
-SOURCES = ("image", "url", "path")
-"""Under which an `image` part may hold the image itself."""
+from sparkcli.records import IMAGE_PARTS, IMAGE_SOURCES, Prompt
 
 Message = dict[str, Any]
 
@@ -63,7 +59,7 @@ def source_of(part: Message, id: str) -> str | None:
         told = part.get("image_url")
         found = told.get("url") if isinstance(told, dict) else told
     else:
-        found = next((part[name] for name in SOURCES if part.get(name) is not None), None)
+        found = next((part[name] for name in IMAGE_SOURCES if part.get(name) is not None), None)
         if found is None:
             return None
     if not isinstance(found, str) or not found:
