@@ -8,9 +8,8 @@ import dataclasses
 from typing import Any, Literal
 
 from sparkcli.method.answers import final_answer
-from sparkcli.method.messages import IMAGE_PARTS
 from sparkcli.method.templates import LABELS, JudgeWording, ReflectWording, fill
-from sparkcli.records import RECORDS, Prompt, Rollout, Scored, Source, Task, question_of
+from sparkcli.records import IMAGE_PARTS, RECORDS, Prompt, Rollout, Scored, Source, Task, question_of
 
 _FIELDS = {field.name for record in RECORDS.values() for field in dataclasses.fields(record)}
 
