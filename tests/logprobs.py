@@ -1,12 +1,17 @@
 """Log-probabilities of completions as tests want them: by a network's own passes, in one call."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from sparkcli.models.head import chosen_logprobs
-from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, pad_right, shared_hidden, spread
+from sparkcli.models.prefix import Completions, naive_hidden, network_of, pad_right, shared_hidden, spread
+from sparkcli.models.sight import Placed, text
+
+Prompts = Sequence[Placed | Sequence[int]]
+"""Token ids alone are a prompt without images."""
 
 
 def completion_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
@@ -19,15 +24,19 @@ def completion_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Co
     Returns:
         `(logprobs_BT, mask_BT)`: float32 with gradients, 0 where the mask is False; the groups' rows in order.
     """
-    hidden_KD = shared_hidden(model, prompts_P, completions_by_group)
+    hidden_KD = shared_hidden(model, _placed(prompts_P), completions_by_group)
     return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
 
 
 def naive_logprobs(model: Any, prompts_P: Prompts, completions_by_group: Completions,
                    temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
     """The same as `completion_logprobs` by a plain forward pass over each whole sequence: N times the prompt's work."""
-    hidden_KD = naive_hidden(model, prompts_P, completions_by_group)
+    hidden_KD = naive_hidden(model, _placed(prompts_P), completions_by_group)
     return _logprobs(network_of(model), hidden_KD, completions_by_group, temperature)
+
+
+def _placed(prompts_P: Prompts) -> list[Placed]:
+    return [prompt if isinstance(prompt, Placed) else text(prompt) for prompt in prompts_P]
 
 
 def _logprobs(network: PreTrainedModel, hidden_KD: Tensor, completions_by_group: Completions,

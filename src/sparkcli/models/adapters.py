@@ -22,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from sparkcli.config import TrainConfig
 from sparkcli.errors import UsageError, nearest
 from sparkcli.models.folders import write_json
+from sparkcli.models.tower import language_modules
 
 NOT_COMPARED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
 ALL_LINEAR = "all-linear"
@@ -29,19 +30,16 @@ ALL_LINEAR = "all-linear"
 
 
 def attach_new(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
-    """A LoRA adapter as `config.lora_*` say. A is drawn from `config.seed` alone (Kaiming, as PEFT does), B is 0.
+    """A LoRA adapter as `config.lora_*` say, on what reads images only with `config.train_vision`.
 
-    Its weights are float32 whatever the model's are.
+    A is drawn from `config.seed` alone (Kaiming, as PEFT does), B is 0; float32, whatever the model's weights are.
 
     Raises:
         UsageError: `lora_targets` names what is no layer of the model, or none that can have an adapter.
     """
-    targets = _targets(config)
-    _chosen(model, targets)
     adapted = _attach(model, LoraConfig(
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
-        use_rslora=config.lora_rslora, task_type="CAUSAL_LM",
-        target_modules=ALL_LINEAR if targets == [ALL_LINEAR] else targets))
+        use_rslora=config.lora_rslora, task_type="CAUSAL_LM", target_modules=_target_modules(model, config)))
     generator = torch.Generator().manual_seed(config.seed)
     with torch.no_grad():
         for name, parameter in sorted(adapted.named_parameters()):
@@ -67,16 +65,39 @@ def check_asked(model: PeftModel, config: TrainConfig, place: str) -> None:
             raise UsageError(f"{place}: has an adapter with {name} {value}, and {asked} is asked for; leave the "
                              "setting out, or train a new adapter on the model, or on what export makes of this one")
     targets = _targets(config)
-    if targets != [ALL_LINEAR]:
+    if targets != [ALL_LINEAR] or config.train_vision:
         network = cast(PreTrainedModel, model.get_base_model())
-        if _chosen(network, targets) != {n for n, m in network.named_modules() if isinstance(m, LoraLayer)}:
-            raise UsageError(f"{place}: has an adapter on other layers than lora_targets {','.join(targets)}; leave "
-                             "the setting out, or train a new adapter")
+        has_on = {name for name, module in network.named_modules() if isinstance(module, LoraLayer)}
+        if _allowed(network, _chosen(network, targets), config) != has_on:
+            setting = f"lora_targets {','.join(targets)}{' with train_vision' * config.train_vision}"
+            raise UsageError(f"{place}: has an adapter on other layers than {setting}; leave the setting out, or train "
+                             "a new adapter")
 
 
 def _targets(config: TrainConfig) -> list[str]:
     """`lora_targets` one by one, sorted; several may stand in one string, between commas."""
     return sorted({target.strip() for targets in config.lora_targets for target in targets.split(",")})
+
+
+def _target_modules(model: PreTrainedModel, config: TrainConfig) -> str | list[str]:
+    """The layers of a new adapter, as PEFT takes them: by full name where those that read images stay out, since their
+    names end alike."""
+    targets = _targets(config)
+    chosen = _chosen(model, targets)
+    allowed = _allowed(model, chosen, config)
+    if allowed != chosen:
+        return sorted(allowed)
+    return ALL_LINEAR if targets == [ALL_LINEAR] else targets
+
+
+def _allowed(model: PreTrainedModel, chosen: set[str], config: TrainConfig) -> set[str]:
+    """The chosen layers without those that read images, unless `train_vision`."""
+    language = language_modules(model)
+    allowed = {name for name in chosen if config.train_vision or model.get_submodule(name) in language}
+    if not allowed:
+        raise UsageError(f"train: lora_targets: {min(chosen)!r} reads images, which stays frozen; name layers of the "
+                         "language model, or give --train-vision")
+    return allowed
 
 
 def _chosen(model: PreTrainedModel, targets: list[str]) -> set[str]:

@@ -32,6 +32,7 @@ from sparkcli.models.folders import copy_companions, whole_directory, write_inde
 from sparkcli.models.locate import model_folder
 from sparkcli.models.network import find_device, is_quantised, load_network
 from sparkcli.models.reader import Reader, load_reader
+from sparkcli.models.tower import vision_parameters
 
 transformers.utils.logging.disable_progress_bar()  # people are told about progress by the commands alone
 
@@ -132,10 +133,15 @@ def load_into(policy: Policy, directory: Path | None) -> None:
 def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
     """The weights that `config.method` trains, by name; puts a new adapter on a bare model.
 
+    What reads images is frozen unless `config.train_vision`.
+
     Raises:
         UsageError: full fine-tuning of a policy with an adapter or of quantised weights, an adapter on full weights, or
-            an adapter of another shape than `config` asks for.
+            an adapter of another shape than `config` asks for; `train_vision` of a model that reads text only.
     """
+    vision = vision_parameters(policy.network)
+    if config.train_vision and not vision:
+        raise UsageError(f"train: train_vision: model {policy.name} reads text only; leave it out")
     if config.method == "lora":
         add_adapter(policy, config)
     elif policy.has_adapter:
@@ -146,6 +152,8 @@ def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
                          "adapter (--method lora), or load the weights as they are")
     else:
         policy.network.requires_grad_(True)
+        for parameter in vision.values():
+            parameter.requires_grad_(config.train_vision)
     return {name: parameter for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
 
 

@@ -1,16 +1,23 @@
 """A group's prompt, computed once.
 
-The N samples of a prompt share it. The prompt runs through the network once (`prefill`, left-padded); its keys and
-values are repeated to the rows of the samples (`expand`); completions run on top, right-padded, with explicit positions
-and mask. The first token's distribution comes from the prompt's last hidden state. Sampling and training both do it,
-training with gradients into the prompt: the result is that of the plain forward pass over each whole sequence.
+The N samples of a prompt share it. The prompt runs through the network once (`prefill`, left-padded), its images with
+it; its keys and values are repeated to the rows of the samples (`expand`); completions run on top, right-padded, with
+explicit positions and mask. The first token's distribution comes from the prompt's last hidden state. Training does it
+with gradients into the prompt, and into what reads its images where that is trained: the result is that of the plain
+forward pass over each whole sequence.
 
-Axes: P prompts, B rows (samples), T tokens, S tokens before and including T, D hidden, V vocabulary, K packed tokens.
-Limits: attention caches only (no sliding windows shorter than the sequence, no recurrent state); text positions.
+A network finds an image's places by its tokens. So that an image token which was sampled, or which stands in a prompt
+without images, is a token like others, the network is told another in its stead, and the embedding alone sees it.
+
+Axes: P prompts, B rows (samples), T tokens, S tokens before and including T, A axes of positions, D hidden,
+V vocabulary, K packed tokens.
+Limits: attention caches only (no sliding windows shorter than the sequence, no recurrent state).
 """
 
+import contextlib
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +27,9 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from sparkcli.errors import UsageError
+from sparkcli.models.sight import Placed, axes, pixel_inputs
 
-Prompts = Sequence[Sequence[int]]
-"""Token ids of each prompt."""
+Prompts = Sequence[Placed]
 
 Completions = Sequence[Sequence[Sequence[int]]]
 """For each prompt the token ids of its samples."""
@@ -35,8 +42,8 @@ class Prefix:
     cache: DynamicCache
     mask_BS: Tensor
     """1 at the prompt's tokens, 0 at the padding on their left."""
-    lengths_B: Tensor
-    """Tokens of each prompt: the position of the first token after it."""
+    ends_B: Tensor
+    """Position of the first token after each prompt."""
     last_hidden_BD: Tensor
     """The network's output at each prompt's last token."""
 
@@ -64,20 +71,76 @@ def pad_right(rows_B: Sequence[Sequence[int]], device: torch.device) -> tuple[Te
     return ids_BT, torch.arange(longest, device=device) < lengths_B[:, None]
 
 
-def prefill(model: Any, input_ids_PT: Tensor, attention_mask_PT: Tensor) -> Prefix:
-    """Runs left-padded prompts once. Gradients flow if they are enabled.
+def positions(rows: Sequence[tuple[Placed, int]], count: int) -> list[list[list[int]]]:
+    """Where the tokens of prompts and of what follows each of them stand: a list of rows for each of `count` axes.
+
+    Args:
+        rows: a prompt, and how many tokens after it the row goes on.
+    """
+
+    def on_axis(axis: int, prompt: Placed, more: int) -> list[int]:
+        own = range(len(prompt.token_ids)) if prompt.positions_AT is None else prompt.positions_AT[axis].tolist()
+        return [*own, *range(prompt.end, prompt.end + more)]
+
+    return [[on_axis(axis, prompt, more) for prompt, more in rows] for axis in range(count)]
+
+
+def run(network: PreTrainedModel, ids: Tensor, told: Tensor, prompts: Prompts, **inputs: Any) -> Tensor:
+    """The network's output `[..., D]`.
+
+    Args:
+        ids: the tokens.
+        told: see `told`; the same where that changed nothing.
+        prompts: those whose images `told` has the places of, in order.
+    """
+    pixels = pixel_inputs(prompts, network.device)
+    with embedding(network, ids) if pixels else contextlib.nullcontext():
+        hidden: Tensor = network.base_model(input_ids=told if pixels else ids, **pixels, **inputs).last_hidden_state
+    return hidden
+
+
+@contextlib.contextmanager
+def embedding(network: PreTrainedModel, ids: Tensor) -> Iterator[None]:
+    """Within it the embedding reads `ids`, whatever the network is told."""
+    hook = network.get_input_embeddings().register_forward_pre_hook(lambda *_: (ids,))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def told(network: PreTrainedModel, row: Sequence[int], shows: bool = False) -> Sequence[int]:
+    """A row without image tokens, unless it `shows` images at them."""
+    marker = getattr(network.config, "image_token_id", None)
+    if marker is None or shows or marker not in row:
+        return row
+    return [int(marker == 0) if token == marker else token for token in row]
+
+
+def prefill(model: Any, prompts_P: Prompts) -> Prefix:
+    """Runs prompts once, left-padded. Gradients flow if they are enabled.
 
     Raises:
         UsageError: the model keeps something else than keys and values of all tokens.
     """
     network = network_of(model)
     cache = new_cache(network)
-    lengths_P = attention_mask_PT.sum(1)
-    positions_PT = (attention_mask_PT.cumsum(1) - 1).clamp(min=0)
-    mask_PT = None if bool(attention_mask_PT.all()) else attention_mask_PT
-    hidden_PTD = network.base_model(input_ids=input_ids_PT, attention_mask=mask_PT, position_ids=positions_PT,
-                                    past_key_values=cache, use_cache=True).last_hidden_state
-    return Prefix(cache, attention_mask_PT, lengths_P, hidden_PTD[:, -1])
+    ids_PT, mask_PT = pad_left([prompt.token_ids for prompt in prompts_P], network.device)
+    told_PT, _ = pad_left([told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_P],
+                          network.device)
+    is_even = len({len(prompt.token_ids) for prompt in prompts_P}) == 1
+    hidden_PTD = run(network, ids_PT, told_PT, prompts_P, attention_mask=None if is_even else mask_PT,
+                     position_ids=_padded([(prompt, 0) for prompt in prompts_P], ids_PT), past_key_values=cache,
+                     use_cache=True)
+    ends_P = torch.tensor([prompt.end for prompt in prompts_P], device=network.device)
+    return Prefix(cache, mask_PT, ends_P, hidden_PTD[:, -1])
+
+
+def _padded(rows_P: Sequence[tuple[Placed, int]], ids_PT: Tensor) -> Tensor:
+    """Positions of left-padded rows, `[P, T]` or `[A, P, T]`; 0 at the padding."""
+    count = axes([prompt for prompt, _ in rows_P])
+    rows_AP = [pad_left(rows, ids_PT.device)[0] for rows in positions(rows_P, count or 1)]
+    return torch.stack(rows_AP) if count else rows_AP[0]
 
 
 def new_cache(network: PreTrainedModel) -> DynamicCache:
@@ -100,16 +163,16 @@ def expand(prefix: Prefix, repeats_P: Sequence[int]) -> Prefix:
     row_of_B = torch.repeat_interleave(torch.arange(len(repeats_P), device=device),
                                        torch.tensor(repeats_P, device=device))
     pairs = [(keys.index_select(0, row_of_B), values.index_select(0, row_of_B)) for keys, values, _ in prefix.cache]
-    return Prefix(DynamicCache(pairs), prefix.mask_BS[row_of_B], prefix.lengths_B[row_of_B],
+    return Prefix(DynamicCache(pairs), prefix.mask_BS[row_of_B], prefix.ends_B[row_of_B],
                   prefix.last_hidden_BD.index_select(0, row_of_B))
 
 
 def shared_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
-    """What the head needs for the log-probs of completions, each group's prompt computed once.
+    """What the head needs for the log-probs of completions, each group's prompt and images computed once.
 
     Args:
         model: the network, or a PEFT model around it.
-        prompts_P: token ids of each prompt, none empty.
+        prompts_P: none empty.
         completions_by_group: for each prompt the token ids of its samples; group sizes and lengths may differ.
 
     Returns:
@@ -117,36 +180,42 @@ def shared_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
         in order, no padding.
     """
     network = network_of(model)
-    prefix = prefill(model, *pad_left(prompts_P, network.device))
-    prefix = expand(prefix, [len(group) for group in completions_by_group])
+    prefix = expand(prefill(model, prompts_P), [len(group) for group in completions_by_group])
     completions_B = [row for group in completions_by_group for row in group]
     ids_BT, mask_BT = pad_right(completions_B, network.device)
     hidden_BTD = prefix.last_hidden_BD[:, None]
     if ids_BT.shape[1] > 1:
         steps_T = torch.arange(ids_BT.shape[1] - 1, device=ids_BT.device)
-        output = network.base_model(
-            input_ids=ids_BT[:, :-1], position_ids=prefix.lengths_B[:, None] + steps_T, past_key_values=prefix.cache,
-            attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1), use_cache=True)
-        hidden_BTD = torch.cat([hidden_BTD, output.last_hidden_state], 1)
+        hidden = run(
+            network, ids_BT[:, :-1], ids_BT[:, :-1], (), position_ids=prefix.ends_B[:, None] + steps_T,
+            past_key_values=prefix.cache, attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1),
+            use_cache=True)
+        hidden_BTD = torch.cat([hidden_BTD, hidden], 1)
     return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
 
 
 def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completions) -> Tensor:
-    """The same as `shared_hidden` by a plain forward pass over each whole sequence: N times the prompt's work.
+    """The same as `shared_hidden` by a plain forward pass over each whole sequence: N times the work of the prompt and
+    of its images.
 
     For networks that keep no keys and values to share, and as the oracle of the tests.
     """
     network = network_of(model)
-    completions_B = [row for group in completions_by_group for row in group]
+    completions_B = list(itertools.chain.from_iterable(completions_by_group))
     prompts_B = [prompt for prompt, group in zip(prompts_P, completions_by_group, strict=True) for _ in group]
-    prompt_BS, prompt_mask_BS = pad_left(prompts_B, network.device)
-    ids_BT, mask_BT = pad_right(completions_B, network.device)
-    all_mask = torch.cat([prompt_mask_BS, mask_BT.long()], 1)
-    output = network.base_model(
-        input_ids=torch.cat([prompt_BS, ids_BT], 1), attention_mask=all_mask,
-        position_ids=(all_mask.cumsum(1) - 1).clamp(min=0), use_cache=False)
-    start = prompt_BS.shape[1] - 1
-    hidden_BTD = output.last_hidden_state[:, start:start + ids_BT.shape[1]]
+    longest = max(map(len, completions_B))
+
+    def rectangle(rows_B: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        prompt_BS, prompt_mask_BS = pad_left(prompts, network.device)
+        ids_BT, mask_BT = pad_right(rows_B, network.device)
+        return torch.cat([prompt_BS, ids_BT], 1), torch.cat([prompt_mask_BS, mask_BT.long()], 1)
+
+    ids_BT, mask_BT = rectangle(completions_B, [prompt.token_ids for prompt in prompts_B])
+    told_BT, _ = rectangle([told(network, row) for row in completions_B],
+                           [told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_B])
+    hidden_BTD = run(network, ids_BT, told_BT, prompts_B, attention_mask=mask_BT, use_cache=False,
+                     position_ids=_padded([(prompt, longest) for prompt in prompts_B], ids_BT))
+    hidden_BTD = hidden_BTD[:, -longest - 1:-1]
     return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
 
 

@@ -1,6 +1,7 @@
 """The policy update: records → samples → updates → micro-batches → loss → AdamW.
 
     samples.py    scored rollouts, checked
+    sights.py     their images: the same as when they were sampled, and where they stand
     mismatch.py   how far their sampler is from the policy: importance weights, and a report
     targets.py    what a phase wants of each sample: advantage, weight, whether it counts
     batches.py    the deal: updates of whole groups, micro-batches under a token budget

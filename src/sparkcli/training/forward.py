@@ -18,6 +18,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from sparkcli.errors import UsageError
 from sparkcli.models.head import Entropy, chosen_logprobs
 from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, sent, shared_hidden, spread
+from sparkcli.models.sight import Placed, text
+from sparkcli.models.tower import vision_parameters
 from sparkcli.training.batches import MicroBatch, Way
 from sparkcli.training.packed import packed_hidden, packing, packs
 from sparkcli.training.samples import Sample
@@ -27,6 +29,15 @@ log = logging.getLogger(__name__)
 HIDDEN: dict[Way, Callable[[Any, Prompts, Completions], Tensor]] = {
     "packed": packed_hidden, "shared": shared_hidden, "unshared": naive_hidden}
 """`(model, prompts_P, completions_by_group) -> hidden_KD`: the network's output before each completion token."""
+
+
+Place = Callable[[Sample], Placed]
+"""A sample's prompt as the network runs it."""
+
+
+def blind(sample: Sample) -> Placed:
+    """The prompt of a sample without images."""
+    return text(sample.prompt_T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +60,18 @@ class Scorer(nn.Module):
         network: the Hugging Face model in it.
         checkpointing: whether layers recompute their activations in updates.
         way: how to run; None: the fastest way that the network allows.
+        place: gives prompts and their images.
     """
 
-    def __init__(self, model: Any, network: PreTrainedModel, checkpointing: bool, way: Way | None = None) -> None:
+    def __init__(self, model: Any, network: PreTrainedModel, checkpointing: bool, way: Way | None = None,
+                 place: Place = blind) -> None:
         super().__init__()
-        self.model, self.checkpointing = model, checkpointing
+        self.model, self.checkpointing, self.place = model, checkpointing, place
         self.way: Way = way or choose(network, checkpointing)
 
     def on(self, model: Any) -> "Scorer":
         """One that runs another model of the same architecture, e.g. the reference, the same way."""
-        return Scorer(model, network_of(model), self.checkpointing, self.way)
+        return Scorer(model, network_of(model), self.checkpointing, self.way, self.place)
 
     def running(self) -> contextlib.AbstractContextManager[None]:
         """What the model must be in for forward and backward passes."""
@@ -80,8 +93,9 @@ class Scorer(nn.Module):
         samples_B = batch.samples
         completions_B = [sample.completion_T for sample in samples_B]
         lengths_B = [len(row) for row in completions_B]
-        hidden_KD = HIDDEN[self.way](self.model, [part[0].prompt_T for part in batch.parts],
+        hidden_KD = HIDDEN[self.way](self.model, [self.place(part[0]) for part in batch.parts],
                                      [[sample.completion_T for sample in part] for part in batch.parts])
+        hidden_KD = touched(network, hidden_KD)
         ids_K = sent([token for row in completions_B for token in row], hidden_KD.device)
         logprobs_K, entropy_K = chosen_logprobs(network, hidden_KD, ids_K, temperatures(samples_B, hidden_KD.device),
                                                 entropy=entropy)
@@ -89,6 +103,19 @@ class Scorer(nn.Module):
         mask_BT = torch.arange(max(lengths_B), device=hidden_KD.device) < lengths_B1
         entropy_BT = None if entropy_K is None else spread(entropy_K, lengths_B)
         return Scores(spread(logprobs_K, lengths_B), entropy_BT, mask_BT)
+
+
+def touched(network: PreTrainedModel, hidden_KD: Tensor) -> Tensor:
+    """The same numbers, with a gradient of 0 to every weight of the vision tower that is trained.
+
+    So each has a gradient in each pass, whether there are images in it or not: processes that share the weights wait
+    for each other's.
+    """
+    if not torch.is_grad_enabled():
+        return hidden_KD
+    none = [parameter.flatten()[:0].sum() for parameter in vision_parameters(network).values()
+            if parameter.requires_grad]
+    return hidden_KD + torch.stack(none).sum().to(hidden_KD.dtype) if none else hidden_KD
 
 
 def temperatures(samples_B: Sequence[Sample], device: torch.device) -> float | Tensor:

@@ -168,7 +168,7 @@ class Optimizer:
         expected = {f"{name}.{key}" for name in self.parameters for key in (*MOMENTS, MASTER)} | {SCALE, SCALE_AGE}
         if unknown := sorted(set(tensors) - expected):
             raise UsageError(f"{place}: holds the state of {unknown[0]!r}, which is not trained here; "
-                             "train with the method that made this policy")
+                             "train with the method, and train_vision, that made this policy")
         for name, master in self._masters.items():
             self._restore_moments(name, master, tensors, place)
             if master is not self.parameters[name] and f"{name}.{MASTER}" in tensors:

@@ -7,8 +7,9 @@ numbers are those of `models.prefix.shared_hidden`; there is no cache, so layers
 built-in one's shape, on a CPU, with lengths of 40 ± 12, it is 1.2 times as fast as the padded pass. With one group in
 a micro-batch of a larger model, two thirds of the time are products with weights and a sixth is attention.
 
-Axes: P prompts, S tokens of the longest; B completions, T tokens of the longest; K tokens in all; H heads, D of each.
-Limits: full attention without soft-capping, text positions. `packs` tells, by comparing numbers.
+Axes: P prompts, S tokens of the longest; B completions, T tokens of the longest; K tokens in all; H heads, D of each;
+A axes of positions.
+Limits: full attention without soft-capping. `packs` tells, by comparing numbers.
 """
 
 import contextlib
@@ -26,10 +27,22 @@ from transformers.integrations.sdpa_attention import repeat_kv
 
 from sparkcli.models.head import chosen_logprobs
 from sparkcli.models.network import attending
-from sparkcli.models.prefix import Completions, Prompts, filled, network_of, new_cache, sent, shared_hidden
+from sparkcli.models.prefix import (
+    Completions,
+    Prompts,
+    filled,
+    network_of,
+    new_cache,
+    positions,
+    run,
+    sent,
+    shared_hidden,
+    told,
+)
+from sparkcli.models.sight import axes, text
 
 NAME = "sparkcli_packed"
-PROBE = (((1, 2, 3), (4,)), (((5, 6), (7,)), ((8, 9, 1),)))
+PROBE = ((text((1, 2, 3)), text((4,))), (((5, 6), (7,)), ((8, 9, 1),)))
 """Prompts and completions that `packs` compares the passes on."""
 
 
@@ -59,18 +72,28 @@ def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
     """As `models.prefix.shared_hidden`, inside `packing` of the same network."""
     network = network_of(model)
     lengths_by_group = [[len(row) for row in group] for group in completions_by_group]
-    prompt_lengths_P = [len(prompt) for prompt in prompts_P]
-    layout = lay_out(prompt_lengths_P, lengths_by_group, network.device, network.dtype)
-    rows = [*prompts_P, *(row for group in completions_by_group for row in group)]
-    starts = [0] * len(prompts_P) + [n for n, group in zip(prompt_lengths_P, lengths_by_group, strict=True)
-                                     for _ in group]
-    positions_K = [start + t for start, row in zip(starts, rows, strict=True) for t in range(len(row))]
-    ids_K = [token for row in rows for token in row]
-    hidden_KD = network.base_model(
-        input_ids=sent([ids_K], network.device),
-        position_ids=sent([positions_K], network.device),
-        attention_mask=None, use_cache=False, layout=layout).last_hidden_state[0]
-    return hidden_KD.index_select(0, sent(before(prompt_lengths_P, lengths_by_group), network.device))
+    prompt_lengths_P = [len(prompt.token_ids) for prompt in prompts_P]
+    completions_B = list(itertools.chain.from_iterable(completions_by_group))
+    rows = [*(prompt.token_ids for prompt in prompts_P), *completions_B]
+    told_rows = [*(told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_P),
+                 *(told(network, row) for row in completions_B)]
+
+    def one(rows: Sequence[Sequence[int]]) -> Tensor:
+        return sent([list(itertools.chain.from_iterable(rows))], network.device)
+
+    hidden_1KD = run(network, one(rows), one(told_rows), prompts_P, attention_mask=None, use_cache=False,
+                     position_ids=positions_of(prompts_P, lengths_by_group, network.device),
+                     layout=lay_out(prompt_lengths_P, lengths_by_group, network.device, network.dtype))
+    return hidden_1KD[0].index_select(0, sent(before(prompt_lengths_P, lengths_by_group), network.device))
+
+
+def positions_of(prompts_P: Prompts, lengths_by_group: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Positions of a row's tokens, `[1, K]` or `[A, 1, K]`."""
+    count = axes(prompts_P)
+    groups = zip(prompts_P, lengths_by_group, strict=True)
+    follow = [list(range(prompt.end, prompt.end + length)) for prompt, lengths in groups for length in lengths]
+    rows_A = [list(itertools.chain(*rows, *follow)) for rows in positions([(p, 0) for p in prompts_P], count or 1)]
+    return sent([[row] for row in rows_A] if count else rows_A, device)
 
 
 def lay_out(prompt_lengths_P: Sequence[int], lengths_by_group: Sequence[Sequence[int]],

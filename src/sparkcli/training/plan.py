@@ -15,6 +15,7 @@ from sparkcli.training.memory import MIB, free_memory
 from sparkcli.training.outline import outline
 from sparkcli.training.packed import fits
 from sparkcli.training.scoring import read
+from sparkcli.training.sights import Sights
 from sparkcli.training.targets import assign_advantages, needs_forward, trained
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def plan(records: Iterable[Scored], model: ModelConfig, config: TrainConfig) -> 
     policy = outline(model)
     facts = {"device": str(policy.device), "dtype": str(policy.network.dtype).removeprefix("torch."),
              "method": config.method, **weights(policy, config)}
-    phase = read(records, policy, config)
+    sights = Sights(policy)
+    phase = read(records, policy, config, sights)
     parts = trained(phase.groups, objective(config), config)
     assign_advantages(phase.groups, objective(config), config)
     way = choose(policy.network, config.gradient_checkpointing, packs=fits)

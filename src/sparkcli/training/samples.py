@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparkcli.errors import InputError
-from sparkcli.records import Sampling, Scored, groups
+from sparkcli.records import IMAGE_PARTS, Prompt, Sampling, Scored, groups
 
 if TYPE_CHECKING:  # a dry run reads samples and needs no torch
     from torch import Tensor
@@ -32,6 +32,10 @@ class Sample:
     """As the sampler recorded them, at its temperature; the parent's own, once it has scored what was not recorded."""
     temperature: float
     reward: float
+    prompt: Prompt | None = None
+    """The record, where it has images; one object for all samples of a group."""
+    patches: int = 0
+    """Of the prompt's images, where their way through the vision tower is trained."""
     place: int = 0
     """In the order of the phase's rollouts."""
     limit: int | None = None
@@ -91,6 +95,7 @@ def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *,
                 check_complete(rollout)
             check(rollout, vocabulary)
         found.append([sample_of(rollout, policy) for rollout in known])
+        show(found[-1], known)
         seen += group
     samples = [sample for group in found for sample in group]
     for place, sample in enumerate(samples):
@@ -125,11 +130,34 @@ def sample_of(rollout: Scored, policy: str | None) -> Sample:
                   stale=not rescored and is_stale(rollout, policy), rescored=rescored)
 
 
+def show(samples: Sequence[Sample], rollouts: Sequence[Scored]) -> None:
+    """Gives the samples of a group the record with their images; one for all that show the same. What the scripted
+    engine makes up has no places for images."""
+    shown: list[Scored] = []
+    for sample, rollout in zip(samples, rollouts, strict=True):
+        if has_images(rollout) and not is_scripted(rollout):
+            alike = (other for other in shown if (other.prompt, other.images) == (rollout.prompt, rollout.images))
+            sample.prompt = next(alike, rollout)
+            shown.append(rollout)
+
+
+def has_images(prompt: Prompt) -> bool:
+    """Whether a record shows images: of its own, or in its messages."""
+    messages = [] if isinstance(prompt.prompt, str) else prompt.prompt
+    return bool(prompt.images) or any(
+        part["type"] in IMAGE_PARTS for message in messages if isinstance(message["content"], list)
+        for part in message["content"])
+
+
 def is_stale(rollout: Scored, policy: str | None) -> bool:
-    """Whether another policy than this one sampled a rollout, as far as it says. What the scripted engine makes up,
-    for dry runs, belongs to any policy."""
-    is_scripted = rollout.sampling is not None and rollout.sampling.engine.startswith("scripted/")
-    return rollout.policy not in (None, policy) and not is_scripted
+    """Whether another policy than this one sampled a rollout, as far as it says. What the scripted engine makes up
+    belongs to any policy."""
+    return rollout.policy not in (None, policy) and not is_scripted(rollout)
+
+
+def is_scripted(rollout: Scored) -> bool:
+    """Whether the scripted engine made a rollout up, as for dry runs."""
+    return rollout.sampling is not None and rollout.sampling.engine.startswith("scripted/")
 
 
 def has_ids(rollout: Scored) -> bool:

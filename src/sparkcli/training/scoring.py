@@ -3,7 +3,7 @@
 Servers that are not vLLM's give text alone, and some give ids without log-probs of the sampling distribution. What is
 there of ids is kept; the rest is made as the parent itself would have read and written it:
 
-- the prompt by the chat template, as for sampling;
+- the prompt by the chat template and the processor of images, as for sampling;
 - the completion by the tokenizer, without the special tokens that open a text, and the end marker where it stopped.
 
 The log-probs are then the parent's own, at the record's temperature. So such a rollout counts as drawn by the parent:
@@ -26,6 +26,7 @@ from sparkcli.models.prompts import encode
 from sparkcli.models.reader import Reader
 from sparkcli.records import Scored, groups
 from sparkcli.training.samples import Phase, is_complete, read_phase
+from sparkcli.training.sights import Sights
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +34,19 @@ REPLY = "REPLY"
 """Stands for a completion where the chat template is asked what comes after one."""
 
 
-def read(scored: Iterable[Scored], policy: Policy, config: TrainConfig) -> Phase:
-    """The samples of a phase; with `config.score_missing` those without log-probs are among them, to be scored.
+def read(scored: Iterable[Scored], policy: Policy, config: TrainConfig, sights: Sights) -> Phase:
+    """The samples of a phase, their images looked at; with `config.score_missing` those without log-probs are among
+    them, to be scored.
 
     Raises:
-        InputError: a rollout that cannot be trained on, named.
+        InputError: a rollout that cannot be trained on, or an image, named.
     """
     embeddings = cast(Embedding, policy.network.get_input_embeddings())
     known = with_ids(scored, policy.reader) if config.score_missing else scored
-    return read_phase(known, embeddings.num_embeddings, policy.fingerprint, allow_stale=config.allow_stale,
-                      score_missing=config.score_missing)
+    phase = read_phase(known, embeddings.num_embeddings, policy.fingerprint, allow_stale=config.allow_stale,
+                       score_missing=config.score_missing)
+    sights.check(phase.groups)
+    return phase
 
 
 def with_ids(scored: Iterable[Scored], reader: Reader) -> list[Scored]:
@@ -51,7 +55,7 @@ def with_ids(scored: Iterable[Scored], reader: Reader) -> list[Scored]:
     One warning tells how many there are.
 
     Raises:
-        InputError: a prompt that the model cannot read as text, or no room for prompt and completion; it is named.
+        InputError: a prompt that the model cannot read, or no room for prompt and completion; it is named.
     """
     marker = end_marker(reader)
     given = [list(group) for group in groups(scored)]
@@ -88,7 +92,7 @@ def completed(group: Sequence[Scored], reader: Reader, marker: int | None) -> li
         InputError: see `with_ids`.
     """
     asked = next((rollout for rollout in group if not rollout.prompt_token_ids), None)
-    prompt_T = prompt_ids(asked, reader) if asked else ()
+    prompt_T = tuple(encode(asked, reader).token_ids) if asked else ()
     made = []
     for rollout in group:
         ids_T = rollout.token_ids if rollout.token_ids is not None else completion_ids(rollout, reader, marker)
@@ -97,15 +101,6 @@ def completed(group: Sequence[Scored], reader: Reader, marker: int | None) -> li
         check_room(whole, reader)
         made.append(whole)
     return made
-
-
-def prompt_ids(rollout: Scored, reader: Reader) -> tuple[int, ...]:
-    """What the model reads of a rollout's prompt."""
-    encoded = encode(rollout, reader)
-    if encoded.pixels:
-        raise InputError(f"prompt {rollout.id!r}, sample {rollout.sample}: has images, whose tokens can only be "
-                         "recorded by the sampler; sample it with an engine that does")
-    return tuple(encoded.token_ids)
 
 
 def completion_ids(rollout: Scored, reader: Reader, marker: int | None) -> tuple[int, ...]:

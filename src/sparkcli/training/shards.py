@@ -1,7 +1,9 @@
 """Weights that are cut over processes: FSDP2 as accelerate's settings have it.
 
 torch's `fully_shard` is applied directly: accelerate's `prepare` does it on GPUs alone, and with an optimiser that was
-built before. Embeddings and head belong to the outermost unit, since the scorer reads the head's weights itself.
+built before. Embeddings and head belong to the outermost unit, since the scorer reads the head's weights itself; and
+so does what reads images, since a process whose micro-batch shows none would not come to its layers, for which the
+others wait. While a pass runs, each process has these weights whole.
 """
 
 import os
@@ -13,6 +15,7 @@ import torch
 from sparkcli.errors import UsageError
 from sparkcli.models.network import is_quantised
 from sparkcli.models.prefix import network_of
+from sparkcli.models.tower import language_modules
 from sparkcli.training.forward import Scorer, Scores
 
 UNSUPPORTED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM"}
@@ -59,8 +62,9 @@ def cut(scorer: Scorer, plugin: Any, device: torch.device, count: int) -> None:
     common = {"mesh": init_device_mesh(device.type, (count,)), "offload_policy": plugin.cpu_offload,
               "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32)}
     layers = plugin.transformer_cls_names_to_wrap or network._no_split_modules or ()
+    language = language_modules(network)
     for module in [*scorer.modules()]:
-        if type(module).__name__ in layers:
+        if type(module).__name__ in layers and module in language:
             fully_shard(module, reshard_after_forward=plugin.reshard_after_forward, **common)
     scorer.register_forward_hook(_unshared)
     fully_shard(scorer, **common)

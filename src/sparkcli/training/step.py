@@ -38,6 +38,7 @@ from sparkcli.training.optimizer import Optimizer, learning_rate
 from sparkcli.training.processes import ALONE, Processes
 from sparkcli.training.samples import Sample
 from sparkcli.training.scoring import read, recorded
+from sparkcli.training.sights import Sights
 from sparkcli.training.targets import assign_advantages, correction, needs_forward, old_logprobs, trained, weigh
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ class Trainer:
         self.policy, self.processes = policy, processes
         self.device = processes.device or policy.device
         trainable(policy, config)
-        self.scorer = processes.prepare(Scorer(policy.model, policy.network, config.gradient_checkpointing))
+        self.sights = Sights(policy)
+        self.scorer = processes.prepare(Scorer(policy.model, policy.network, config.gradient_checkpointing,
+                                               place=self.sights.place))
         self.parameters = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
         self.optimizer = Optimizer(self.parameters, config, policy.network.dtype)
         self.config = config
@@ -93,7 +96,7 @@ class Trainer:
         watch = Stopwatch(self.device)
         reset_peak(self.device)
         with watch("read"):
-            phase = read(scored, self.policy, self.config)
+            phase = read(scored, self.policy, self.config, self.sights)
         parts = trained(phase.groups, self._objective, self.config)
         compared = phase.groups if self.config.kl_in == "reward" else parts
         with watch("reference"):
@@ -118,7 +121,7 @@ class Trainer:
         Where `config.score_missing` lets in rollouts without log-probs, they are left out: there is nothing to compare.
         """
         config = dataclasses.replace(self.config, allow_stale=True, score_missing=False)
-        phase = read(recorded(scored) if self.config.score_missing else scored, self.policy, config)
+        phase = read(recorded(scored) if self.config.score_missing else scored, self.policy, config, self.sights)
         samples = [sample for group in phase.groups for sample in group if sample.completion_T]
         parents = self._logprobs(samples, self.scorer)
         return probe(samples, parents, clip=self._objective.clip, clip_high=self._objective.clip_high,
@@ -186,7 +189,8 @@ class Trainer:
         Raises:
             SparkError: some are not finite; the first sample is named.
         """
-        parts = [list(run) for _, run in itertools.groupby(samples, key=lambda s: (s.id, s.prompt_T, s.temperature))]
+        parts = [list(run) for _, run in itertools.groupby(
+            samples, key=lambda s: (s.id, s.prompt_T, s.temperature, id(s.prompt)))]
 
         def compute(batch: MicroBatch, counts: bool) -> list[Tensor]:
             logprobs_BT = scorer(batch, "none").logprobs_BT.cpu()

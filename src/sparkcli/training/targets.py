@@ -38,7 +38,7 @@ def taxed(sample: Sample, config: TrainConfig) -> float:
 
 
 def trained(groups: Iterable[Sequence[Sample]], objective: Objective, config: TrainConfig) -> list[Part]:
-    """The samples that an update's mean is over, as parts that share prompt tokens and temperature.
+    """The samples that an update's mean is over, as parts that share prompt and temperature.
 
     Empty completions have nothing to train on. A constant group is judged by its rewards as they stand in the record:
     a KL taken off them makes differences that the answers do not have.
@@ -47,10 +47,10 @@ def trained(groups: Iterable[Sequence[Sample]], objective: Objective, config: Tr
     for group in groups:
         if objective.constant_groups == "drop" and is_constant([sample.reward for sample in group]):
             continue
-        shared: dict[tuple[tuple[int, ...], float], Part] = {}
+        shared: dict[tuple[tuple[int, ...], float, int], Part] = {}
         for sample in group:
             if sample.completion_T and not (sample.truncated and config.truncated == "mask"):
-                shared.setdefault((sample.prompt_T, sample.temperature), []).append(sample)
+                shared.setdefault((sample.prompt_T, sample.temperature, id(sample.prompt)), []).append(sample)
         parts += shared.values()
     return parts
 
