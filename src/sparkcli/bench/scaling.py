@@ -8,7 +8,6 @@
     pass_at_n        at least one of N is right: what a perfect judge would pick
 """
 
-import math
 from collections.abc import Iterable, Sequence
 
 from sparkcli.bench.abilities import accuracy
@@ -49,14 +48,8 @@ def best(group: Sequence[Judged]) -> int | None:
 
 
 def mean_share(groups: Iterable[Sequence[Scored]]) -> Proportion:
-    """Mean over problems of the share of right samples; `n` counts problems, as samples of one are not independent."""
-    shares = [Proportion.from_outcomes(map(_is_right, group)).accuracy for group in groups]
-    known = [share for share in shares if share is not None]
-    if not known:
-        return Proportion(None, None, 0, len(shares))
-    mean = math.fsum(known) / len(known)
-    spread = math.fsum((share - mean) ** 2 for share in known)
-    return Proportion(mean, math.sqrt(spread) / len(known), len(known), len(shares) - len(known))
+    """Mean over problems of the share of right samples; `n` counts problems."""
+    return Proportion.from_shares(Proportion.from_outcomes(map(_is_right, group)).accuracy for group in groups)
 
 
 def _right(group: Sequence[Scored], index: int | None) -> bool | None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "bench": "Measures a policy on benchmarks.",
     "serve": "Starts a server that the other commands sample at.",
     "loop": "Runs the whole method from a recipe, resumable.",
+    "report": "Writes a page on records or a run, to look at.",
     "export": "Merges an adapter into a plain Hugging Face folder.",
     "schema": "Prints the JSON Schema of a record.",
     "doctor": "Prints versions, hardware, and what would run on it.",

@@ -30,6 +30,23 @@ class Proportion:
         share = counts[True] / n
         return cls(share, math.sqrt(share * (1 - share) / n), n, counts[None])
 
+    @classmethod
+    def from_shares(cls, shares: Iterable[float | None]) -> "Proportion":
+        """The mean over problems of the share of right samples, as samples of one problem are not independent.
+
+        stderr = sqrt(Σ (share − mean)²) / n, which for single samples is the binomial one; `n` counts problems.
+
+        >>> Proportion.from_shares([1.0, 0.5, 0.0, 0.5, None])
+        Proportion(accuracy=0.5, stderr=0.1767766952966369, n=4, unknown=1)
+        """
+        listed = list(shares)
+        known = [share for share in listed if share is not None]
+        if not known:
+            return cls(None, None, 0, len(listed))
+        mean = math.fsum(known) / len(known)
+        spread = math.fsum((share - mean) ** 2 for share in known)
+        return cls(mean, math.sqrt(spread) / len(known), len(known), len(listed) - len(known))
+
     def to_json(self) -> dict[str, Any]:
         """`accuracy`, `stderr` and `n`; `unknown` only where there are such outcomes."""
         values: dict[str, Any] = {"accuracy": self.accuracy, "stderr": self.stderr, "n": self.n}

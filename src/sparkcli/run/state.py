@@ -110,14 +110,17 @@ class RunFolder:
         """The lines of `metrics.jsonl`."""
         return [entry for entry, _ in self._lines("metrics.jsonl")]
 
+    def timings(self) -> list[dict[str, Any]]:
+        """The lines of `timings.jsonl`: seconds of the parts of a step, and of evaluations."""
+        return [entry for entry, _ in self._lines("timings.jsonl")]
+
     def note_evaluation(self, when: str, step: int, seconds: float) -> None:
         """Adds the time of an evaluation, `before` or `after`, to the timings."""
         self._append("timings.jsonl", {"step": step, when: seconds}, earlier_than=step + 1)
 
     def seconds(self) -> float:
         """Time of all steps and evaluations, over all processes that worked on the run."""
-        return sum(sum(entry.get(part, 0.0) for part in ("before", "all", "after"))
-                   for entry, _ in self._lines("timings.jsonl"))
+        return sum(sum(entry.get(part, 0.0) for part in ("before", "all", "after")) for entry in self.timings())
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Before and after."""
