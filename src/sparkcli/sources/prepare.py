@@ -4,13 +4,12 @@ import dataclasses
 import itertools
 import random
 import sys
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from sparkcli.builtin import PREFIX
+from sparkcli.builtin import PREFIX, problems
 from sparkcli.config import PrepareConfig
-from sparkcli.errors import InputError, UsageError, nearest
+from sparkcli.errors import InputError, UsageError
 from sparkcli.files.images import absolute_images
 from sparkcli.records import Prompt
 from sparkcli.sources.layouts import adorned, detect, prompt_of
@@ -22,7 +21,7 @@ def prepare(source: str, config: PrepareConfig,
     """The prompts of a source. Streams, unless it shuffles; a limit is taken after the shuffle.
 
     A source is a file, `-` (standard input, JSON Lines), a hub dataset (`OWNER/NAME` or `OWNER/NAME:CONFIG`),
-    or `builtin:tiny-math[/SPLIT]`.
+    or `builtin:NAME[/SPLIT]`.
 
     Ids are unique: the row's own, after the file's name where it is a bare number; else a hash of the
     content. The second row with an id gets `-2` after it, the third `-3`. Image paths come out absolute.
@@ -71,17 +70,7 @@ def _with_unique_id(prompt: Prompt, taken: set[str]) -> Prompt:
 
 
 def _builtin(source: str, config: PrepareConfig) -> Iterator[Prompt]:
-    from sparkcli.builtin.tiny_math import task
-
-    name, _, split = source.removeprefix(PREFIX).partition("/")
-    if name != "tiny-math":
-        raise UsageError(f"{source}: no such built-in task{nearest(name, ['tiny-math'])}")
-    split = split or config.split
-    splits = typing.get_args(task.Split)
-    if split not in splits:
-        raise UsageError(f"{source}: no split {split!r}{nearest(split, splits)}")
-    limit = sys.maxsize if config.limit is None else config.limit
-    return task.problems(typing.cast(task.Split, split), config.seed, limit)
+    return problems(source, config.split, config.seed, sys.maxsize if config.limit is None else config.limit)
 
 
 def _mapping(entries: tuple[str, ...]) -> dict[str, str]:
