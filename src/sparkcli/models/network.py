@@ -1,4 +1,4 @@
-"""Hugging Face networks, tokenizers and processors from a folder, each failure an error of one line."""
+"""Hugging Face networks and tokenizers from a folder, each failure an error of one line."""
 
 import contextlib
 import importlib.util
@@ -15,7 +15,6 @@ from sparkcli.config import ModelConfig
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import weight_files
 
-log = logging.getLogger(__name__)
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional kernel on CPUs, at each import
 
 PACKING = "support_avx512bf16_for_cpu"
@@ -100,18 +99,6 @@ def load_tokenizer(folder: Path, config: ModelConfig) -> PreTrainedTokenizerBase
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{folder}: no tokenizer that transformers can load: {reason}") from error
-
-
-def load_processor(folder: Path, config: ModelConfig, architecture: PreTrainedConfig) -> Any | None:
-    """What makes pixel inputs of images; None for a model that reads text only."""
-    if not sees(architecture):
-        return None
-    try:
-        return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        log.warning("%s: its image processor cannot be loaded, so it reads text only: %s", folder,
-                    " ".join(str(error).split())[:200])
-        return None
 
 
 def find_device(name: str) -> torch.device:

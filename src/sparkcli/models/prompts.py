@@ -1,18 +1,22 @@
 """From a prompt record to what the network reads."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2.exceptions import TemplateError
 from torch import Tensor
 
 from sparkcli.errors import InputError
-from sparkcli.fields import Json
+from sparkcli.files.images import load_images
+from sparkcli.method.messages import Chat, Message, chat_of
+from sparkcli.models.processor import counts_pixels
 from sparkcli.models.reader import Reader
 from sparkcli.records import Prompt
 
-IMAGE_PARTS = ("image", "image_url")
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -36,64 +40,100 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
         max_tokens: a longer prompt is an error, never cut.
 
     Raises:
-        InputError: too long, empty, images for a model that reads none, or messages that the template refuses.
+        InputError: too long, empty, images that cannot be read or for a model that reads none, messages that the
+            template refuses, or image tokens that would have to attend to each other both ways.
     """
-    messages = _messages(prompt)
-    has_images = any(part["type"] in IMAGE_PARTS for message in messages for part in message["content"])
-    if has_images and reader.processor is None:
+    chat = chat_of(prompt)
+    if chat.images and reader.processor is None:
         raise InputError(f"prompt {prompt.id!r}: has images, and {reader.name} reads text only; "
                          "give a vision-language model with -m")
+    pictures = load_pictures(prompt.id, chat.images, reader)
     try:
-        encoded = _encode_images(messages, reader) if has_images else _encode_text(messages, reader)
+        encoded = _encode_images(chat.messages, pictures, reader) if pictures else _encode_text(chat, reader)
     except (TemplateError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"prompt {prompt.id!r}: the model's chat template or processor refuses it: "
                          f"{reason}") from error
-    _check_length(prompt, len(encoded.token_ids), reader, max_tokens)
+    check_length(prompt, len(encoded.token_ids), reader, max_tokens)
     return encoded
 
 
-def _messages(prompt: Prompt) -> list[dict[str, Json]]:
-    """Chat messages whose content is always a list of parts; `images` of the record stand before the text."""
-    if isinstance(prompt.prompt, str):
-        messages: list[dict[str, Json]] = [{"role": "user", "content": prompt.prompt}]
-    else:
-        messages = prompt.prompt
-    parted = [{**m, "content": [{"type": "text", "text": m["content"]}] if isinstance(m["content"], str)
-               else m["content"]} for m in messages]
-    placed = any(part["type"] in IMAGE_PARTS for message in parted for part in message["content"])
-    if prompt.images and not placed:
-        last = max((i for i, m in enumerate(parted) if m["role"] == "user"), default=len(parted) - 1)
-        images = [{"type": "image", "image": image} for image in prompt.images]
-        parted[last] = {**parted[last], "content": images + parted[last]["content"]}
-    return parted
+def load_pictures(id: str, references: Sequence[str], reader: Reader) -> "list[Image]":
+    """The images of prompt `id` as its processor is given them: RGB, scaled down to `reader.max_pixels` where the
+    processor would not do that itself.
+
+    Raises:
+        InputError: names the prompt and the image that cannot be read.
+    """
+    pictures = load_images(id, references, allow_remote=reader.allow_remote_images)
+    if not pictures or counts_pixels(reader.processor):
+        return pictures
+    return [scaled_down(picture, reader.max_pixels) for picture in pictures]
 
 
-def _encode_text(messages: list[dict[str, Json]], reader: Reader) -> Encoded:
-    plain = [{**m, "content": "\n".join(part["text"] for part in m["content"] if part["type"] == "text")}
-             for m in messages]
-    tokenizer: Any = reader.tokenizer
-    if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(plain, add_generation_prompt=True, tokenize=False)
-        return Encoded(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return Encoded(tokenizer("\n\n".join(m["content"] for m in plain))["input_ids"])
+def scaled_down(picture: "Image", max_pixels: int) -> "Image":
+    """The picture in its proportions, with so many pixels at most."""
+    width, height = picture.size
+    if width * height <= max_pixels:
+        return picture
+    scale = math.sqrt(max_pixels / (width * height))
+    width = min(max(1, int(width * scale)), max_pixels)
+    return picture.resize((width, min(max(1, int(height * scale)), max_pixels // width)))
 
 
-def _encode_images(messages: list[dict[str, Json]], reader: Reader) -> Encoded:
-    processor: Any = reader.processor
-    inputs = dict(processor.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"))
-    token_ids = inputs.pop("input_ids")[0].tolist()
-    inputs.pop("attention_mask", None)
-    return Encoded(token_ids, inputs)
-
-
-def _check_length(prompt: Prompt, length: int, reader: Reader, max_tokens: int | None) -> None:
+def check_length(prompt: Prompt, length: int, reader: Reader, max_tokens: int | None) -> None:
+    """Raises InputError where a prompt of `length` tokens is empty, longer than `max_tokens`, or leaves no room."""
     context = reader.context
     if length == 0:
         raise InputError(f"prompt {prompt.id!r}: is empty; the model needs at least one token to start from")
     if max_tokens is not None and length > max_tokens:
+        shorten = "shorten it" if not chat_of(prompt).images else "shorten it, lower --max-pixels"
         raise InputError(f"prompt {prompt.id!r}: {length} tokens are more than max_prompt_tokens ({max_tokens}); "
-                         "shorten it or raise --max-prompt-tokens")
+                         f"{shorten} or raise --max-prompt-tokens")
     if context is not None and length >= context:
         raise InputError(f"prompt {prompt.id!r}: {length} tokens leave no room in the model's context of {context}")
+
+
+def _encode_text(chat: Chat, reader: Reader) -> Encoded:
+    plain = [{**m, "content": "\n".join(part["text"] for part in m["content"])} for m in chat.messages]
+    tokenizer: Any = reader.tokenizer
+    if tokenizer.chat_template:
+        text = tokenizer.apply_chat_template(plain, add_generation_prompt=True, tokenize=False)
+    elif getattr(reader.processor, "chat_template", None):
+        text = _rendered(chat.messages, reader)
+    else:
+        return _checked(Encoded(tokenizer("\n\n".join(m["content"] for m in plain))["input_ids"]), reader)
+    return _checked(Encoded(tokenizer(text, add_special_tokens=False)["input_ids"]), reader)
+
+
+def _checked(encoded: Encoded, reader: Reader) -> Encoded:
+    """Raises ValueError where the text itself has the token that stands for images, of which there are none."""
+    marker = getattr(reader.processor, "image_token_id", None)
+    if marker is not None and marker in encoded.token_ids:
+        raise ValueError(f"its text has {reader.tokenizer.decode([marker])!r}, which stands for an image, and there "
+                         "is none")
+    return encoded
+
+
+def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader: Reader) -> Encoded:
+    """As the processor's own `apply_chat_template` does it, which would open images by itself."""
+    processor: Any = reader.processor
+    text = _rendered(messages, reader)
+    begins = reader.tokenizer.bos_token
+    options = {"add_special_tokens": False} if begins is not None and text.startswith(begins) else {}
+    inputs: dict[str, Any] = dict(processor(text=[text], images=[list(pictures)], return_tensors="pt", **options))
+    ids_1T = inputs.pop("input_ids")
+    kinds_1T = inputs.pop("mm_token_type_ids", None)
+    inputs.pop("attention_mask", None)
+    for name, values in inputs.items():
+        if values.shape == ids_1T.shape:
+            raise ValueError(f"{type(processor).__name__} gives {name}: image tokens that attend to each other both "
+                             "ways are not supported; take a model with causal attention, as Qwen2.5-VL or Qwen3-VL")
+    return Encoded(ids_1T[0].tolist(), inputs, kinds_1T)
+
+
+def _rendered(messages: list[Message], reader: Reader) -> str:
+    processor: Any = reader.processor
+    template = processor.chat_template or reader.tokenizer.chat_template
+    text: str = processor.apply_chat_template(messages, template, add_generation_prompt=True, tokenize=False)
+    return text

@@ -9,7 +9,8 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from sparkcli.config import ModelConfig
-from sparkcli.models.network import load_architecture, load_processor, load_tokenizer
+from sparkcli.models.network import load_architecture, load_tokenizer
+from sparkcli.models.processor import load_processor
 
 CHAT_END_MARKERS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 """Markers that close a message. Some checkpoints with a chat template do not name theirs as end of sequence."""
@@ -28,6 +29,10 @@ class Reader:
     """Positions the model was made for, prompt and completion together; None where it names no limit."""
     stop_ids: Sequence[int]
     """Tokens that end a completion: those the generation settings and the tokenizer name, and the chat's end marker."""
+    max_pixels: int
+    """Of an image as the model sees it."""
+    allow_remote_images: bool
+    """Whether images that prompts name by http or https are fetched."""
 
     def room(self, prompt_tokens: int, max_tokens: int) -> int:
         """New tokens that a completion can have: `max_tokens`, or what the context leaves."""
@@ -54,7 +59,7 @@ def load_reader(folder: Path, config: ModelConfig) -> Reader:
     tokenizer = load_tokenizer(folder, config)
     context = getattr(architecture.get_text_config(), "max_position_embeddings", None)
     return Reader(config.name, tokenizer, load_processor(folder, config, architecture), context,
-                  stop_ids(tokenizer, generation))
+                  stop_ids(tokenizer, generation), config.max_pixels, config.allow_remote_images)
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, generation: transformers.GenerationConfig) -> list[int]:
