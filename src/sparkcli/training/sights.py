@@ -4,43 +4,34 @@ A record holds the token ids that its sampler read, and references to images. Th
 make of the prompt must be the same tokens, or the images, their largest size or the processor have changed since.
 """
 
-import functools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from sparkcli.errors import InputError
+from sparkcli.models.pictures import Pictures
 from sparkcli.models.policy import Policy
 from sparkcli.models.sight import Placed, text
 from sparkcli.models.tower import vision_parameters
 from sparkcli.training.samples import Sample
-
-if TYPE_CHECKING:
-    from sparkcli.models.pictures import Pictures
 
 
 class Sights:
     """What the samples of a policy's phases show."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    @functools.cached_property
-    def _pictures(self) -> "Pictures":
-        from sparkcli.models.pictures import Pictures
-
-        return Pictures(self._policy)
+        self._policy, self._pictures = policy, Pictures(policy)
 
     def place(self, sample: Sample) -> Placed:
         """A sample's prompt as the network runs it."""
         return text(sample.prompt_T) if sample.prompt is None else self._pictures.placed(sample.prompt)
 
     def check(self, groups: Iterable[Sequence[Sample]]) -> None:
-        """Reads all images once, and sets what they cost.
+        """Reads all images of a phase once, and sets what they cost; those of the phase before are forgotten.
 
         Raises:
             InputError: an image that is missing or no image, or a prompt that has other tokens with its images than
                 were recorded; or images, and the model reads text only. The prompt is named.
         """
+        self._pictures = Pictures(self._policy)
         is_trained = any(parameter.requires_grad for parameter in vision_parameters(self._policy.network).values())
         for group in groups:
             for sample in group:
