@@ -26,7 +26,7 @@ from sparkcli.method.recycle import recycle
 from sparkcli.method.shaping import shape
 from sparkcli.method.templates import Templates
 from sparkcli.models.policy import load
-from sparkcli.records import Prompt, Scored, groups
+from sparkcli.records import Prompt, Scored, groups, token_count
 from sparkcli.run.beginning import begin
 from sparkcli.run.evaluation import Evaluation, check_sources
 from sparkcli.run.settings import Settings
@@ -223,10 +223,13 @@ class Loop:
                             f"{unknown[0].verdict.reason or unknown[0].verdict.status}")
 
     def _trained(self, scored: Sequence[Scored], name: str) -> dict[str, Any]:
-        """One phase of updates, in memory; its metrics without what the clock and the machine say."""
+        """One phase of updates, in memory; its metrics without what the clock and the machine say, and with the mean
+        length of the completions."""
         with self._part(name):
             self.engine.rest()
             metrics = self.trainer.step(scored)
+        lengths = [length for rollout in scored if (length := token_count(rollout)) is not None]
+        metrics["completion_tokens"] = sum(lengths) / len(lengths) if lengths else None
         return {name: value for name, value in metrics.items() if name not in MACHINE}
 
     def _save(self, directory: Path) -> None:

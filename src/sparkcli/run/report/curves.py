@@ -103,15 +103,13 @@ def _dress(axes: "Axes", panel: Panel) -> None:
 def _drawn(name: str, plot: Any) -> str:
     """The SVG element that `plot` makes. Names within it begin with `name`, so that a page may hold several."""
     import matplotlib.style
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     stream = io.StringIO()
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=(4.8, 3.0), layout="constrained")
         plot(figure.subplots())
-        FigureCanvasSVG(figure).print_svg(
-            stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = stream.getvalue()
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg[svg.index("<svg"):])
     return svg.replace(INK, "currentColor")

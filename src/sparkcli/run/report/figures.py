@@ -4,10 +4,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import get_args
 
 from sparkcli.method.metrics import Proportion
-from sparkcli.records import STATUSES_WITH_REWARD, token_count
+from sparkcli.records import STATUSES_WITH_REWARD, Status, token_count
 from sparkcli.run.report.line import Line
+
+VERDICTS = frozenset(get_args(Status))
 
 
 @dataclass(slots=True)
@@ -40,10 +43,11 @@ class TaskFigures:
 
     @property
     def lengths(self) -> dict[str, float]:
-        """Median, 90 % and longest, in tokens; empty where no record tells."""
+        """Median, 90 % quantile and longest, in tokens; empty where no record tells."""
         if not self.tokens:
             return {}
-        return {"median": quantile(self.tokens, 0.5), "90 %": quantile(self.tokens, 0.9), "longest": max(self.tokens)}
+        return {"median": quantile(self.tokens, 0.5), "90 % within": quantile(self.tokens, 0.9),
+                "longest": max(self.tokens)}
 
 
 @dataclass(slots=True)
@@ -78,9 +82,9 @@ class Figures:
         """Counts a prompt by the verdicts on its samples."""
         figures = self.tasks[task]
         figures.prompts += 1
-        known = {word: number for word, number in words.items() if word in STATUSES_WITH_REWARD}
-        if not known and not figures.words:
+        if not any(word in VERDICTS for word in words):
             return
+        known = {word: number for word, number in words.items() if word in STATUSES_WITH_REWARD}
         right, total = known.get("correct", 0), sum(known.values())
         figures.shares.append(right / total if total else None)
         figures.kinds["unknown" if not total else "all right" if right == total else "mixed" if right else

@@ -113,12 +113,12 @@ class History:
                 spread = number(evaluation.results, "abilities", name, "stderr") or 0.0
                 if share is not None:
                     found.setdefault(name, []).append(Point(evaluation.step, 100 * share, 100 * spread))
-        return Panel("abilities", "Held out, greedy", [Series(readable(name), points) for name, points in found.items()],
-                     "% right ± standard error")
+        series = [Series(readable(name), points) for name, points in found.items()]
+        return Panel("abilities", PARTS["abilities"], series, "% right ± standard error")
 
     def _seconds(self) -> Panel:
         steps = [entry for entry in self.timings if "all" in entry]
-        parts = dict.fromkeys(part for entry in steps for part in entry if part not in ("step", "all", "before", "after"))
+        parts = dict.fromkeys(part for entry in steps for part in entry if part not in ("step", "all"))
         series = [Series(part.replace("again-", "recycled "), [
             Point(number(entry, "step") or 0, number(entry, part) or 0.0) for entry in steps]) for part in parts]
         return Panel("seconds", "Time of a step", series, "seconds", stacked=True)

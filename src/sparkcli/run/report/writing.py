@@ -16,12 +16,11 @@ from markupsafe import Markup
 
 from sparkcli.bench.tables import percent
 from sparkcli.errors import InputError
-from sparkcli.method.messages import IMAGE_PARTS
-from sparkcli.records import Rollout, question_of, token_count
+from sparkcli.records import IMAGE_PARTS, Rollout, question_of, token_count
 from sparkcli.run.report.album import Album
 from sparkcli.run.report.curves import draw, histogram
 from sparkcli.run.report.figures import Figures, listed
-from sparkcli.run.report.history import PARTS, History, readable, read_history
+from sparkcli.run.report.history import PARTS, History, read_history, readable
 from sparkcli.run.report.reading import Group, Records, read_records
 from sparkcli.run.state import RunFolder
 
@@ -88,7 +87,7 @@ def _page(title: str, parts: Sequence[Part], album: Album, history: History | No
 
 
 def _drawings(history: History | None) -> list[tuple[str, Markup]]:
-    return [(panel.title, Markup(draw(panel))) for panel in history.panels()] if history else []  # noqa: S704
+    return [(panel.title, Markup(draw(panel))) for panel in history.panels()] if history else []
 
 
 def _view(part: Part, group: Group, album: Album) -> dict[str, Any]:
@@ -153,4 +152,4 @@ def _mean(rollout: Rollout) -> float | None:
 def _lengths(figures: Figures) -> Markup | None:
     """A histogram of completion lengths by task; None where no record tells any."""
     lengths = {task: counts.tokens for task, counts in figures.tasks.items() if counts.tokens}
-    return Markup(histogram("lengths", lengths)) if lengths else None  # noqa: S704
+    return Markup(histogram("lengths", lengths)) if lengths else None
