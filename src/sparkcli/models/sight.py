@@ -19,6 +19,9 @@ from transformers import PreTrainedModel
 
 from sparkcli.models.prompts import Encoded
 
+PATCH = 14
+"""Pixels along a side of a patch, where a network does not say."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -61,6 +64,17 @@ def pixel_inputs(prompts_P: Sequence[Placed], device: torch.device) -> dict[str,
     seen = [prompt.pixels for prompt in prompts_P if prompt.pixels]
     names = seen[0] if seen else ()
     return {name: _joined([pixels[name] for pixels in seen]).to(device, non_blocking=True) for name in names}
+
+
+def patches(network: PreTrainedModel, pixels: Mapping[str, Tensor]) -> int:
+    """Into how many patches the vision tower of `network` cuts these images: the tokens that it runs on."""
+    values = pixels.get("pixel_values")
+    if values is None:
+        return 0
+    if values.ndim == 2:  # Qwen's processors cut them already
+        return len(values)
+    size = getattr(getattr(network.config, "vision_config", None), "patch_size", PATCH)
+    return values.numel() // (3 * (size if isinstance(size, int) else size[0])**2)
 
 
 def axes(prompts_P: Sequence[Placed]) -> int | None:

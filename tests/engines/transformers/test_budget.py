@@ -14,12 +14,13 @@ from sparkcli.engines.transformers.budget import Budget, room_within
 from sparkcli.engines.transformers.cache import Room
 from sparkcli.engines.transformers.decoding import Group, Row
 from sparkcli.errors import SparkError
+from sparkcli.models.sight import text
 
 LIMIT = 50
 
 
 def groups(*, prompts: int = 20, samples: int = 4, length: int = 10) -> list[Group]:
-    return [Group([1] * length, [Row(0, LIMIT) for _ in range(samples)]) for _ in range(prompts)]
+    return [Group(text([1] * length), [Row(0, LIMIT) for _ in range(samples)]) for _ in range(prompts)]
 
 
 def end(row: Row) -> None:

@@ -16,6 +16,7 @@ from sparkcli.engines.transformers.cache import Room
 from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.policy import Policy
+from sparkcli.models.sight import text
 
 RULES = Rules(temperature=1.0, top_k=0, top_p=1.0, stop_ids=frozenset([258]))
 FREELY = 1 << 18
@@ -27,7 +28,7 @@ def policy(model_folder: Path) -> Policy:
 
 
 def group(prompt: list[int], rows: int, limit: int) -> Group:
-    return Group(prompt, [Row(stream_key(0, str(prompt), row), limit) for row in range(rows)])
+    return Group(text(prompt), [Row(stream_key(0, str(prompt), row), limit) for row in range(rows)])
 
 
 def decoded(policy: Policy, groups: Sequence[Group], rows: int, rules: Rules = RULES) -> list[Row]:

@@ -12,8 +12,8 @@ from sparkcli.models.memory import collect, is_out_of_memory
 log = logging.getLogger(__name__)
 
 PREFILL_TOKENS = 8192
-"""Of the prompts in one forward pass at most, where each alone has fewer: more fill no processor better, and take
-memory."""
+"""Of the prompts in one forward pass at most, and patches of their images, where each alone has fewer: more fill no
+processor better, and take memory."""
 
 
 class Budget:
@@ -43,7 +43,8 @@ class Budget:
         collect()
         if room.rows == 1:
             raise SparkError(f"out of memory with one completion in flight, of {room.tokens} tokens at most after a "
-                             f"prompt of up to {room.prompt_tokens}; try a smaller --max-tokens or --max-prompt-tokens")
+                             f"prompt of up to {room.prompt_tokens}; try a smaller --max-tokens, --max-prompt-tokens "
+                             "or, with images, --max-pixels")
         self.fitting = max(1, room.held // 2)
         log.warning("out of memory with %d tokens in flight; going on with --batch-tokens %d", room.held, self.fitting)
 

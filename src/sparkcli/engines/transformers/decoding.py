@@ -4,13 +4,13 @@ and those of waiting prompts join.
 What joins when depends on the groups alone, not on the clock. The host keeps the book; it waits for the device once a
 step, for the tokens.
 
-Axes: P prompts, B rows in flight, S tokens of prompts, D hidden.
+Axes: P prompts, B rows in flight, S tokens of prompts, A axes of positions, D hidden.
 """
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -22,7 +22,8 @@ from sparkcli.engines.transformers.cache import Moves, Room, SharedCache
 from sparkcli.engines.transformers.draws import draw, uniforms
 from sparkcli.errors import SparkError
 from sparkcli.models.head import logits_of
-from sparkcli.models.prefix import pad_right
+from sparkcli.models.prefix import pad_right, positions, run, told
+from sparkcli.models.sight import Placed, axes
 
 JOIN_SHARE = 0.25
 """Prompts join once so much of the room for rows is free: a forward pass for each alone costs more than the wait."""
@@ -81,8 +82,18 @@ class Row:
 class Group:
     """Rows that continue one prompt."""
 
-    token_ids: Sequence[int]
+    prompt: Placed
+    """Without pixels."""
     rows: Sequence[Row]
+    patches: int = 0
+    """Of its images."""
+    pixels: Callable[[], Mapping[str, Tensor]] = dict
+    """Fetches them, when the prompt is run."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """The prompt's."""
+        return self.prompt.token_ids
 
 
 @torch.no_grad()
@@ -132,9 +143,8 @@ class _Flight:
 
     def _prefill(self, groups_P: Sequence[Group]) -> None:
         device = self.network.device
-        ids_PS, _ = pad_right([group.token_ids for group in groups_P], device)
-        hidden_PSD = self._hidden(ids_PS, torch.arange(ids_PS.shape[1], device=device).expand_as(ids_PS),
-                                  Filling(self.cache, len(self.groups_P)))
+        prompts_P = [replace(group.prompt, pixels=group.pixels()) for group in groups_P]
+        hidden_PSD = self._prompts_hidden(prompts_P)
         prompt_of_B = [place for place, group in enumerate(groups_P) for _ in group.rows]
         last_of_B = [len(group.token_ids) - 1 for group in groups_P for _ in group.rows]
         rows = [row for group in groups_P for row in group.rows]
@@ -143,6 +153,18 @@ class _Flight:
         self.groups_P += groups_P
         self.rows_B += rows
         self.group_of_B += [group for group in groups_P for _ in group.rows]
+
+    def _prompts_hidden(self, prompts_P: Sequence[Placed]) -> Tensor:
+        """Runs prompts, and the images of all of them, in one pass."""
+        network = self.network
+        ids_PS, _ = pad_right([prompt.token_ids for prompt in prompts_P], network.device)
+        told_PS, _ = pad_right([told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_P],
+                               network.device)
+        count = axes(prompts_P)
+        places_APS = torch.stack([pad_right(rows, network.device)[0]
+                                  for rows in positions([(prompt, 0) for prompt in prompts_P], count or 1)])
+        return run(network, ids_PS, told_PS, prompts_P, position_ids=places_APS if count else places_APS[0],
+                   use_cache=False, part=Filling(self.cache, len(self.groups_P)))
 
     def _leave(self) -> bool:
         """Lets go of rows that have ended, and of prompts that no row continues any more."""
@@ -169,22 +191,19 @@ class _Flight:
         lengths = [len(row.token_ids) - 1 for row in self.rows_B]
         self.longest = max(lengths)
         self.lengths_B = torch.tensor(lengths, device=device)
-        self.starts_B = torch.tensor([len(group.token_ids) for group in self.group_of_B], device=device)
+        self.ends_B = torch.tensor([group.prompt.end for group in self.group_of_B], device=device)
         self.keys_B = torch.tensor([row.key for row in self.rows_B], device=device)
         self.tokens_B = torch.tensor([row.token_ids[-1] for row in self.rows_B], device=device)
 
     def _advance(self) -> None:
         """Runs the network on each row's last token and draws the next."""
         step = Step.of(self.cache, self.seats, self.lengths_B, self.longest)
-        hidden_B1D = self._hidden(self.tokens_B[:, None], (self.starts_B + self.lengths_B)[:, None], step)
+        ids_B1 = self.tokens_B[:, None]
+        hidden_B1D = run(self.network, ids_B1, ids_B1, (), position_ids=(self.ends_B + self.lengths_B)[:, None],
+                         use_cache=False, part=step)
         self.lengths_B = self.lengths_B + 1
         self.longest += 1
         self.tokens_B = self._draw(self.rows_B, hidden_B1D[:, 0], self.keys_B, self.lengths_B)
-
-    def _hidden(self, ids_BT: Tensor, positions_BT: Tensor, part: Filling | Step) -> Tensor:
-        hidden_BTD: Tensor = self.network.base_model(input_ids=ids_BT, position_ids=positions_BT, use_cache=False,
-                                                     part=part).last_hidden_state
-        return hidden_BTD
 
     def _draw(self, rows_B: Sequence[Row], hidden_BD: Tensor, keys_B: Tensor, steps_B: Tensor) -> Tensor:
         """A token more for each row."""
@@ -197,11 +216,12 @@ class _Flight:
 
 
 def _pieces(groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
-    """Runs of prompts that have, padded, at most so many tokens; a longer one goes alone."""
+    """Runs of prompts that have at most so many tokens, padded, and patches of images; a longer one goes alone."""
     piece: list[Group] = []
     for group in groups:
-        longest = max(len(other.token_ids) for other in [*piece, group])
-        if piece and (len(piece) + 1) * longest > tokens:
+        more = [*piece, group]
+        padded = len(more) * max(len(other.token_ids) for other in more)
+        if piece and max(padded, sum(other.patches for other in more)) > tokens:
             yield piece
             piece = []
         piece.append(group)

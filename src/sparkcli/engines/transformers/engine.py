@@ -1,18 +1,20 @@
-"""Samples in this process with transformers: any causal language model, on CPU or GPU.
+"""Samples in this process with transformers: causal language models, with images or without, on CPU or GPU.
 
 At most `batch_size` rows are in flight and `batch_tokens` held, counting each prompt once and each completion at its
 limit. Rows that end make room for others within a window of some batches, whose prompts are sorted by length, so that
-little is padded; groups come out in the order they came in, a window at a time.
+little is padded; groups come out in the order they came in, a window at a time. Of a window's images only some are held
+as pixels; the others are read again when it is their prompt's turn.
 
-Not done here: images; architectures without plain attention to all tokens, or whose attention cannot be exchanged.
+Not done here: architectures without plain attention to all tokens, or whose attention cannot be exchanged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import transformers
+from torch import Tensor
 
 from sparkcli.config import RolloutConfig
 from sparkcli.engines.base import window
@@ -21,15 +23,23 @@ from sparkcli.engines.seeds import stream_key
 from sparkcli.engines.transformers.budget import Budget
 from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
 from sparkcli.errors import InputError
+from sparkcli.models.pictures import Pictures
 from sparkcli.models.policy import Policy, load_into
-from sparkcli.models.prompts import encode
+from sparkcli.models.sight import Placed, patches
 from sparkcli.records import Prompt, Rollout, Sampling
 
 
 @dataclass(frozen=True)
 class _Waiting:
     prompt: Prompt
-    token_ids: list[int]
+    placed: Placed
+    """Without pixels."""
+    patches: int
+    pictures: Pictures
+
+    def pixels(self) -> Mapping[str, Tensor]:
+        """Those of its images, from memory or made again."""
+        return self.pictures.placed(self.prompt).pixels if self.patches else {}
 
 
 class TransformersEngine:
@@ -59,9 +69,10 @@ class TransformersEngine:
     def _sample_window(self, prompts: Sequence[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         waiting: dict[int, _Waiting] = {}
         errors: dict[int, InputError] = {}
+        pictures = Pictures(self.policy)
         for index, prompt in enumerate(prompts):
             try:
-                waiting[index] = _Waiting(prompt, self._encode(prompt, config))
+                waiting[index] = self._read(prompt, pictures, config)
             except InputError as error:
                 errors[index] = error
         decoded = self._decode(waiting, config)
@@ -72,11 +83,9 @@ class TransformersEngine:
             else:
                 yield self._group(waiting[index], decoded[index], sampling)
 
-    def _encode(self, prompt: Prompt, config: RolloutConfig) -> list[int]:
-        encoded = encode(prompt, self.policy.reader, config.max_prompt_tokens)
-        if encoded.pixels:
-            raise InputError(f"prompt {prompt.id!r}: the transformers engine samples prompts without images only")
-        return encoded.token_ids
+    def _read(self, prompt: Prompt, pictures: Pictures, config: RolloutConfig) -> _Waiting:
+        placed = pictures.placed(prompt, config.max_prompt_tokens)
+        return _Waiting(prompt, replace(placed, pixels={}), patches(self.policy.network, placed.pixels), pictures)
 
     def _decode(self, waiting: dict[int, _Waiting], config: RolloutConfig) -> dict[int, list[Row]]:
         """Every sample of every prompt; longer prompts first, so that neighbours are of similar lengths."""
@@ -89,12 +98,12 @@ class TransformersEngine:
         return {index: list(group.rows) for index, group in groups.items()}
 
     def _rows(self, item: _Waiting, config: RolloutConfig) -> Group:
-        limit = self.policy.reader.room(len(item.token_ids), config.max_tokens)
-        return Group(item.token_ids, [Row(stream_key(config.seed, item.prompt.id, sample), limit)
-                                      for sample in range(config.samples)])
+        limit = self.policy.reader.room(len(item.placed.token_ids), config.max_tokens)
+        rows = [Row(stream_key(config.seed, item.prompt.id, sample), limit) for sample in range(config.samples)]
+        return Group(item.placed, rows, item.patches, item.pixels)
 
     def _group(self, item: _Waiting, rows: Sequence[Row], sampling: Sampling) -> list[Rollout]:
         texts = self.policy.reader.texts(row.token_ids for row in rows)
-        return sampled(item.prompt, item.token_ids, [
+        return sampled(item.prompt, item.placed.token_ids, [
             (text, row.token_ids, row.logprobs, "stop" if row.stopped else "length")
             for text, row in zip(texts, rows, strict=True)], sampling, self.policy.fingerprint)
