@@ -9,7 +9,7 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import command
 from sparkcli.config import ReportConfig
-from sparkcli.errors import UsageError
+from sparkcli.errors import SparkError, UsageError
 from sparkcli.files.jsonl import write_atomic
 
 Source = Annotated[str, typer.Argument(help="records of any kind, also .gz and .zst, - is standard input; or the "
@@ -23,20 +23,17 @@ def report(source: Source, *, config: ReportConfig, console: Console) -> None:
 
     sparkcli report scored.jsonl -o scored.html
     """
-    page = page_of(source, config.out)
+    place = place_of(source, config.out)
     from sparkcli.run.report.writing import page_on_records, page_on_run
 
     is_run = source != "-" and Path(source).is_dir()
-    content = (page_on_run(Path(source), config.limit, allow_remote=config.allow_remote_images) if is_run else
-               page_on_records(source, config.limit, allow_remote=config.allow_remote_images))
-    if page is None:
-        sys.stdout.buffer.write(content)
-        return
-    write_atomic(page, content)
-    console.say(f"wrote {page} ({len(content) / 1e6:.1f} MB)")
+    page = (page_on_run(Path(source), config.limit, allow_remote=config.allow_remote_images) if is_run else
+            page_on_records(source, config.limit, allow_remote=config.allow_remote_images))
+    write(place, page.content)
+    console.say(f"wrote {place or 'the page'}: {page.summary}")
 
 
-def page_of(source: str, out: str | None) -> Path | None:
+def place_of(source: str, out: str | None) -> Path | None:
     """Where the page goes; None: to standard output.
 
     Raises:
@@ -46,14 +43,34 @@ def page_of(source: str, out: str | None) -> Path | None:
         return None
     if out is None and source == "-":
         raise UsageError("records on standard input have no name for the page; give one with -o")
-    page = Path(out) if out is not None else beside(Path(source))
-    if page.is_dir():
-        raise UsageError(f"{page}: is a directory; name a file")
-    if not page.parent.is_dir():
-        raise UsageError(f"{page}: there is no folder {page.parent}")
-    if page.exists() and source != "-" and Path(source).exists() and page.samefile(source):
-        raise UsageError(f"{page}: is the file that the page is on; choose another -o")
-    return page
+    place = Path(out) if out is not None else beside(Path(source))
+    if place.is_dir():
+        raise UsageError(f"{place}: is a directory; name a file")
+    if out is not None and not place.parent.is_dir():
+        raise UsageError(f"{place}: there is no folder {place.parent}")
+    if place.exists() and source != "-" and Path(source).exists() and place.samefile(source):
+        raise UsageError(f"{place}: is the file that the page is on; choose another -o")
+    return place
+
+
+def write(place: Path | None, content: bytes) -> None:
+    """A file appears whole or not at all; a device or named pipe is written directly.
+
+    Raises:
+        SparkError: it cannot be written.
+    """
+    try:
+        if place is None:
+            sys.stdout.buffer.write(content)
+        elif place.exists() and not place.is_file():
+            place.write_bytes(content)
+        else:
+            write_atomic(place, content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = place or "standard output"
+        raise SparkError(f"{name}: cannot be written: {error.strerror}; name another place with -o") from None
 
 
 def beside(source: Path) -> Path:

@@ -82,9 +82,15 @@ def _lines(axes: "Axes", panel: Panel) -> None:
 
 
 def _stack(axes: "Axes", panel: Panel) -> None:
-    below = [0.0] * len(panel.series[0].points)
+    steps = [point.step for point in panel.series[0].points]
+    if len(steps) > POINTS_MARKED:
+        axes.stackplot(steps, [[point.value for point in series.points] for series in panel.series],
+                       labels=[_label(series.name) for series in panel.series], colors=COLOURS)
+        _dress(axes, panel)
+        return
+    below = [0.0] * len(steps)
     for number, series in enumerate(panel.series):
-        steps, heights, _ = zip(*series.points, strict=True)
+        heights = [point.value for point in series.points]
         axes.bar(steps, heights, bottom=below, width=1.0, label=_label(series.name),
                  color=COLOURS[number % len(COLOURS)])
         below = [base + height for base, height in zip(below, heights, strict=True)]

@@ -134,7 +134,7 @@ def read_history(folder: RunFolder) -> History:
         raise InputError(f"{folder.path}: is no run, there is no recipe.toml in it; name the directory of a loop, or a "
                          "file of records")
     done = folder.finished_steps()
-    metrics = [entry for entry in folder.metrics() if entry["step"] <= done]
+    metrics = [entry for entry in folder.metrics() if 0 < (number(entry, "step") or 0) <= done]
     during = [Evaluation(entry["step"], entry["eval"], during=True) for entry in metrics if entry.get("eval")]
     evaluations = sorted([*_kept(folder.heldout), *during], key=lambda e: (e.step, not e.during))
     return History(str(folder.path), read_recipe(str(folder.recipe)), done, metrics, folder.timings(), evaluations,

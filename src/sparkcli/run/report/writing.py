@@ -50,7 +50,15 @@ class Part:
     records: Records
 
 
-def page_on_records(path: str, limit: int, *, allow_remote: bool) -> bytes:
+@dataclass(frozen=True)
+class Page:
+    """HTML in UTF-8, and a line on what is in it."""
+
+    content: bytes
+    summary: str
+
+
+def page_on_records(path: str, limit: int, *, allow_remote: bool) -> Page:
     """The page on a file of records.
 
     Raises:
@@ -61,7 +69,7 @@ def page_on_records(path: str, limit: int, *, allow_remote: bool) -> bytes:
     return _page(records.name, [Part("records", "Records", records)], album, None)
 
 
-def page_on_run(path: Path, limit: int, *, allow_remote: bool) -> bytes:
+def page_on_run(path: Path, limit: int, *, allow_remote: bool) -> Page:
     """The page on a run directory, with `limit` prompts of each update of its newest step.
 
     Raises:
@@ -78,12 +86,16 @@ def page_on_run(path: Path, limit: int, *, allow_remote: bool) -> bytes:
     return _page(str(path), parts, album, history)
 
 
-def _page(title: str, parts: Sequence[Part], album: Album, history: History | None) -> bytes:
+def _page(title: str, parts: Sequence[Part], album: Album, history: History | None) -> Page:
     shown = [(part, [_view(part, group, album) for group in part.records.shown]) for part in parts]
     anchors = {view["id"]: view["anchor"] for _, views in reversed(shown) for view in reversed(views)}
     text = _environment().get_template("page.html").render(
         title=title, parts=shown, album=album, anchors=anchors, history=history, drawings=_drawings(history))
-    return text.encode()
+    told = [f"{history.done} of {history.steps} steps"] if history else []
+    told.append(f"{sum(len(views) for _, views in shown)} of {sum(part.records.groups for part in parts)} prompts")
+    if album.pictures:
+        told.append(f"{len(album.pictures)} images" + (f", {album.closed} cannot be opened" if album.closed else ""))
+    return Page(text.encode(), "; ".join(told))
 
 
 def _drawings(history: History | None) -> list[tuple[str, Markup]]:
@@ -149,7 +161,7 @@ def _mean(rollout: Rollout) -> float | None:
     return sum(rollout.logprobs) / len(rollout.logprobs) if rollout.logprobs else None
 
 
-def _lengths(figures: Figures) -> Markup | None:
-    """A histogram of completion lengths by task; None where no record tells any."""
+def _lengths(figures: Figures, name: str) -> Markup | None:
+    """A histogram of completion lengths by task; None where no record tells any. `name` is that of its part."""
     lengths = {task: counts.tokens for task, counts in figures.tasks.items() if counts.tokens}
-    return Markup(histogram("lengths", lengths)) if lengths else None
+    return Markup(histogram(f"{name}-lengths", lengths)) if lengths else None
