@@ -17,15 +17,15 @@ WIDE: dict[str, dict[str, float]] = {"gspo": {"clip": 0.05, "clip_high": 0.1}, "
 """Bounds that some ratios are within and some beyond, where the preset's are not."""
 
 
-def build(kind: str, model_folder: Path, output: Path, temperature: float = 1.0) -> Any:
-    """TRL's `GRPOTrainer` or `RLOOTrainer`."""
+def build(kind: str, model_folder: Path, output: Path, temperature: float = 1.0, processor: Any = None) -> Any:
+    """TRL's `GRPOTrainer` or `RLOOTrainer`. `processor`: in place of what TRL would load."""
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     arguments = getattr(trl, f"{kind}Config")(
         output_dir=str(output), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none",
         num_generations=2, per_device_train_batch_size=2, max_completion_length=LIMIT, temperature=temperature)
     trainer = getattr(trl, f"{kind}Trainer")(
         model=str(model_folder), reward_funcs=lambda completions, **_: [0.0] * len(completions), args=arguments,
-        train_dataset=datasets.Dataset.from_dict({"prompt": ["w3", "w4"]}))
+        train_dataset=datasets.Dataset.from_dict({"prompt": ["w3", "w4"]}), processing_class=processor)
     trainer.args.use_bias_correction_kl = False
     trainer.vllm_importance_sampling_correction = True
     trainer.model.eval()  # in training a batch is a share of an accumulated one

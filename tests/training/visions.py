@@ -1,17 +1,23 @@
 """Prompts with images for networks of random weights: pixels are noise, tokens are drawn, places are exact."""
 
 import dataclasses
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from tests.logprobs import naive_logprobs
 from tests.models.vision import PATCH, write_vision_model
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from sparkcli.models.pictures import Pictures
+from sparkcli.models.policy import Policy
 from sparkcli.models.prompts import Encoded
 from sparkcli.models.sight import place
+from sparkcli.records import Prompt, Sampling, Scored, Verdict
 from sparkcli.training.forward import Place
 from sparkcli.training.samples import Sample
 
@@ -87,3 +93,34 @@ class Gallery:
         patches = sum(4 * height * width for height, width in images)
         return {"pixel_values": torch.randn(patches, 3 * 2 * PATCH * PATCH, generator=draw),
                 "image_grid_thw": torch.tensor([[1, 2 * height, 2 * width] for height, width in images])}
+
+
+def rollouts(policy: Policy, pictures: dict[str, str], *, samples: int = 4, seed: int = 0) -> list[Scored]:
+    """Scored rollouts of prompts that show one image, two at places of their own, and none: encoded as for sampling,
+    completions drawn at random, log-probs the policy's own."""
+    prompts = [
+        Prompt(id="one", prompt="what is it?", images=(pictures["wide"],)),
+        Prompt(id="two", images=(pictures["odd"], pictures["square"]), prompt=[
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "or"}, {"type": "image"}]}]),
+        Prompt(id="none", prompt="1 + 1?"),
+    ]
+    draw = random.Random(seed)
+    found = []
+    for prompt in prompts:
+        placed = Pictures(policy).placed(prompt)
+        rows = [[draw.randrange(250) for _ in range(draw.randint(1, 8))] for _ in range(samples)]
+        with torch.no_grad():
+            logprobs_BT, _ = naive_logprobs(policy.model, [placed], [rows])
+        found += [scored(policy, prompt, number, placed.token_ids, row, logprobs_T.tolist()[:len(row)], samples)
+                  for number, (row, logprobs_T) in enumerate(zip(rows, logprobs_BT, strict=True))]
+    return found
+
+
+def scored(policy: Policy, prompt: Prompt, number: int, prompt_ids: Sequence[int], row: list[int],
+           logprobs: list[float], samples: int) -> Scored:
+    """A rollout of a prompt; right and wrong by turns."""
+    sampling = Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=0, max_tokens=12, engine="test")
+    return Scored(id=prompt.id, prompt=prompt.prompt, images=prompt.images, sample=number, samples=samples,
+                  completion=policy.reader.texts([row])[0], prompt_token_ids=tuple(prompt_ids), token_ids=tuple(row),
+                  logprobs=tuple(logprobs), sampling=sampling, policy=policy.fingerprint, reward=float(number % 2),
+                  verdict=Verdict(status="correct" if number % 2 else "wrong", verifier="exact"))

@@ -102,7 +102,8 @@ def _allowed(model: PreTrainedModel, chosen: set[str], config: TrainConfig) -> s
 
 def _chosen(model: PreTrainedModel, targets: list[str]) -> set[str]:
     """Names of the layers that get an adapter: all linear ones but the head, or those whose names end in a target."""
-    linear, head = _linear_layers(model), model.get_output_embeddings()
+    linear, head = _linear_layers(model), cast(Any, model.get_output_embeddings())
+    is_tied = head is not None and head.weight is cast(Any, model.get_input_embeddings()).weight
     if targets == [ALL_LINEAR]:
         return {name for name, module in linear.items() if module is not head}
     chosen: set[str] = set()
@@ -114,7 +115,7 @@ def _chosen(model: PreTrainedModel, targets: list[str]) -> set[str]:
         if other := sorted(fitting - linear.keys()):
             raise UsageError(f"train: lora_targets: {target!r} fits {other[0]!r}, which is no linear layer; name "
                              "linear layers, e.g. q_proj,v_proj")
-        if model.config.get_text_config().tie_word_embeddings and any(linear[name] is head for name in fitting):
+        if is_tied and any(linear[name] is head for name in fitting):
             raise UsageError(f"train: lora_targets: {target!r} is the head, which shares its weights with the "
                              "embeddings in this model; leave it out")
         chosen |= fitting
