@@ -62,8 +62,8 @@ def assert_log_probs_of(policy: Policy, group: list[Rollout], temperature: float
     torch.testing.assert_close(recorded, logprobs_BT[mask_BT], rtol=0, atol=1e-4)
 
 
-class EngineContract:
-    """Promises that need no network to check."""
+class Contract:
+    """How the tests reach an engine; an engine that is slow to open, or not exact, says here how it is."""
 
     def opened(self, model: ModelConfig) -> Engine:
         """An engine with that policy; where opening one takes seconds, one that was opened before, told to load it."""
@@ -81,6 +81,10 @@ class EngineContract:
         groups = list(engine.sample(prompts, replace(CONFIG, **changes)))
         self.released(engine)
         return groups
+
+
+class EngineContract(Contract):
+    """Promises that need no network to check."""
 
     def test_a_group_per_prompt_in_the_order_of_the_prompts(self, model: ModelConfig) -> None:
         groups = self.run(model)

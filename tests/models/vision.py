@@ -26,7 +26,8 @@ VISION_MARKERS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|vide
 MOST_PIXELS = 128 * 128
 """Of an image, as the preprocessor's own settings have it: 64 image tokens."""
 
-PICTURES = {"square": (64, 64), "wide": (100, 40), "odd": (37, 53), "small": (9, 14), "large": (300, 200)}
+PICTURES = {"square": (64, 64), "other": (64, 64), "wide": (100, 40), "odd": (37, 53), "small": (9, 14),
+            "large": (300, 200)}
 """Width and height; `small` has to be enlarged, and `large` is more than `MOST_PIXELS`."""
 
 PATCH = 8
