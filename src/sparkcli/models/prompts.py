@@ -58,6 +58,14 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
     return encoded
 
 
+def unexpanded(messages: list[Message], reader: Reader) -> list[int]:
+    """The tokens of messages with images as the template writes them: what stands for an image is not as long as it
+    yet. For samplers that have processors of their own."""
+    text = _rendered(messages, reader)
+    token_ids: list[int] = reader.tokenizer(text, **_options(text, reader))["input_ids"]
+    return token_ids
+
+
 def load_pictures(id: str, references: Sequence[str], reader: Reader) -> "list[Image]":
     """The images of prompt `id` as its processor is given them: RGB, scaled down to `reader.max_pixels` where the
     processor would not do that itself.
@@ -119,9 +127,8 @@ def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader:
     """As the processor's own `apply_chat_template` does it, which would open images by itself."""
     processor: Any = reader.processor
     text = _rendered(messages, reader)
-    begins = reader.tokenizer.bos_token
-    options = {"add_special_tokens": False} if begins is not None and text.startswith(begins) else {}
-    inputs: dict[str, Any] = dict(processor(text=[text], images=[list(pictures)], return_tensors="pt", **options))
+    inputs: dict[str, Any] = dict(processor(text=[text], images=[list(pictures)], return_tensors="pt",
+                                            **_options(text, reader)))
     ids_1T = inputs.pop("input_ids")
     kinds_1T = inputs.pop("mm_token_type_ids", None)
     inputs.pop("attention_mask", None)
@@ -130,6 +137,11 @@ def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader:
             raise ValueError(f"{type(processor).__name__} gives {name}: image tokens that attend to each other both "
                              "ways are not supported; take a model with causal attention, as Qwen2.5-VL or Qwen3-VL")
     return Encoded(ids_1T[0].tolist(), inputs, kinds_1T)
+
+
+def _options(text: str, reader: Reader) -> dict[str, Any]:
+    begins = reader.tokenizer.bos_token
+    return {"add_special_tokens": False} if begins is not None and text.startswith(begins) else {}
 
 
 def _rendered(messages: list[Message], reader: Reader) -> str:

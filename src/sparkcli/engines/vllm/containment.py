@@ -40,7 +40,7 @@ def contained() -> Iterator[None]:
     precision = torch.get_float32_matmul_precision()
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(devices), _stdout_on_stderr(), _unwarned():
+        with torch.random.fork_rng(devices), _stdout_on_stderr(), unwarned():
             yield
     finally:
         random.setstate(numbers)
@@ -73,8 +73,9 @@ def _stdout_on_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _unwarned() -> Iterator[None]:
-    """Without the warnings of a start, a dozen on a CPU; errors are raised. `VLLM_LOGGING_LEVEL` brings them back."""
+def unwarned() -> Iterator[None]:
+    """Without warnings, of which a start has a dozen on a CPU; `VLLM_LOGGING_LEVEL` brings them back. Errors are raised.
+    """
     before = logging.root.manager.disable
     quiet = ENVIRONMENT["VLLM_LOGGING_LEVEL"]
     if os.environ.get("VLLM_LOGGING_LEVEL", quiet) == quiet:

@@ -3,7 +3,7 @@
 Prompts are handed over while others run, so there is no end of a batch to wait for; groups come out in the order they
 came in. One policy at a time: adapters and bare rows never share a batch, which vLLM gets wrong on CPUs.
 
-Not done here: images, 4-bit weights.
+Not done here: videos, 4-bit weights.
 """
 
 from collections import deque
@@ -19,7 +19,9 @@ from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, TrainCon
 from sparkcli.engines.base import window
 from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.engines.seeds import prompt_seed
+from sparkcli.engines.vllm.containment import unwarned
 from sparkcli.engines.vllm.holding import Held, Holder
+from sparkcli.engines.vllm.images import check_same, put
 from sparkcli.engines.vllm.opening import Opener, Room, failures, one_line
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
@@ -154,16 +156,14 @@ class VLLMEngine:
 
     def _submitted(self, prompt: Prompt, config: RolloutConfig) -> _Job:
         """A prompt that vLLM has, or one with an error."""
-        from vllm.inputs import tokens_input
-
         self._count += 1
         job = _Job(str(self._count), prompt)
         try:
-            job.token_ids = self._encoded(prompt, config)
+            job.token_ids, read = self._read(prompt, config)
             room = min(config.max_tokens, self._holder.tokens - len(job.token_ids))
             params = self._params(config, seed=prompt_seed(config.seed, prompt.id), max_tokens=room)
             self._holder.llm.llm_engine.add_request(
-                job.name, tokens_input(job.token_ids), params, lora_request=self._holder.request)
+                job.name, read, params, lora_request=self._holder.request)
         except InputError as error:
             job.error = str(error)
         except failures() as error:
@@ -172,15 +172,25 @@ class VLLMEngine:
             self._jobs[job.name] = job
         return job
 
-    def _encoded(self, prompt: Prompt, config: RolloutConfig) -> list[int]:
+    def _read(self, prompt: Prompt, config: RolloutConfig) -> tuple[list[int], Any]:
+        """The tokens of a prompt, and what vLLM takes for it.
+
+        Raises:
+            InputError: it cannot be read, is too long, or vLLM reads its images otherwise.
+        """
+        from vllm.inputs import tokens_input
+
         encoded = encode(prompt, self._reader, config.max_prompt_tokens)
-        if encoded.pixels:
-            raise InputError(f"prompt {prompt.id!r}: the vllm engine samples prompts without images only")
         length, tokens = len(encoded.token_ids), self._holder.tokens
         if length >= tokens:
             raise InputError(f"prompt {prompt.id!r}: {length} tokens leave no room in vllm's max_model_len of "
                              f"{tokens}; raise it in [rollout.vllm], or leave it out")
-        return encoded.token_ids
+        if not encoded.pixels:
+            return encoded.token_ids, tokens_input(encoded.token_ids)
+        with unwarned():
+            [read] = self._holder.llm.llm_engine.renderer.render_cmpl([put(prompt, self._reader)])
+        check_same(prompt, encoded.token_ids, read["prompt_token_ids"])
+        return encoded.token_ids, read
 
     def _step(self, awaited: _Job) -> None:
         """One token for each sample that vLLM runs.

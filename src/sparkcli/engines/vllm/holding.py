@@ -131,7 +131,7 @@ class Holder:
             self._asleep = False
 
     def _reload(self, policy: Held) -> None:
-        """Full weights in place; without a reset, keys and values of the old ones would be used on."""
+        """Full weights in place; without resets, keys, values and images of the old ones would be used on."""
         self.request, self._adapter, self._weights = None, "", ""
         try:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(policy.folder)})
@@ -140,6 +140,7 @@ class Holder:
             raise UsageError(f"{policy.folder}: vllm cannot load these weights: {one_line(error)}; try --engine "
                              "transformers") from error
         self.llm.reset_prefix_cache()
+        self.llm.llm_engine.reset_encoder_cache()
         self._weights = policy.weights
 
     def _put_on(self, policy: Held, directory: Path) -> None:

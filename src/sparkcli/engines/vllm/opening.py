@@ -14,20 +14,21 @@ from typing import Any
 
 from sparkcli.config import ModelConfig, SamplingConfig
 from sparkcli.engines.vllm.containment import contained, set_environment
-from sparkcli.engines.vllm.settings import CPU_CACHE_GIB, WORKER, lora_rank, weights_dtype
+from sparkcli.engines.vllm.settings import CPU_CACHE_GIB, WORKER, image_arguments, lora_rank, weights_dtype
 from sparkcli.errors import UsageError, nearest
 
 USED = types.MappingProxyType({
     "vllm.LLM": ("collective_rpc", "reset_prefix_cache", "sleep", "wake_up"),
-    "vllm.LLMEngine": ("add_request", "step", "abort_request", "add_lora"),
-    "vllm.EngineArgs": ("dtype", "enable_lora", "enable_sleep_mode", "logprobs_mode", "max_lora_rank", "max_model_len",
-                        "max_num_seqs", "use_tqdm_on_load"),
+    "vllm.LLMEngine": ("add_request", "step", "abort_request", "add_lora", "reset_encoder_cache"),
+    "vllm.EngineArgs": ("dtype", "enable_lora", "enable_sleep_mode", "limit_mm_per_prompt", "logprobs_mode",
+                        "max_lora_rank", "max_model_len", "max_num_seqs", "mm_processor_cache_gb", "use_tqdm_on_load"),
     "vllm.SamplingParams": ("detokenize", "flat_logprobs", "logprobs", "n", "output_kind", "seed", "stop_token_ids"),
     "vllm.config.model.LogprobsMode": ("processed_logprobs",),
     "vllm.exceptions": ("VLLMError",),
     "vllm.distributed": ("cleanup_dist_env_and_memory",),
     "vllm.inputs": ("tokens_input",),
     "vllm.lora.request": ("LoRARequest",),
+    "vllm.renderers.BaseRenderer": ("render_cmpl",),
     "vllm.platforms.interface.Platform": ("is_sleep_mode_available",),
     "vllm.v1.worker.gpu_worker.Worker": ("reload_weights",),
 })
@@ -97,6 +98,9 @@ class Opener:
                 logging.getLogger(name).setLevel(logging.ERROR)
         except failures() as error:
             _clean_up()
+            if "limit_mm_per_prompt" in arguments and importlib.util.find_spec("torchvision") is None:
+                raise UsageError(f"{folder}: reads images, for which vllm needs torchvision, which is not installed; "
+                                 "try: pip install torchvision, or --engine transformers") from error
             raise UsageError(f"{folder}: vllm {vllm.__version__} cannot load it: {one_line(error)}; try other "
                              "arguments of vllm.LLM in [rollout.vllm], or --engine transformers") from error
         rank = arguments["max_lora_rank"] if arguments.get("enable_lora") else 0
@@ -113,6 +117,7 @@ class Opener:
             "dtype": weights_dtype(self.folder, self.model, on_cpu=on_cpu),
             "max_model_len": room.tokens, "max_num_seqs": self.sampling.batch_size,
             "logprobs_mode": "processed_logprobs"}
+        arguments |= _image_arguments(self.folder, self.model)
         if room.rank or given.get("enable_lora"):
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": lora_rank(room.rank)}
         if on_cpu:
@@ -127,6 +132,16 @@ class Opener:
             arguments |= {"gpu_memory_utilization": SHARE_BESIDE_TRAINER,
                           "enable_sleep_mode": current_platform.is_sleep_mode_available()}
         return arguments
+
+
+def _image_arguments(folder: Path, model: ModelConfig) -> dict[str, Any]:
+    """Without vLLM's cache of pixels, which would be out of step after a prompt that is refused once they are made."""
+    import vllm
+
+    found = image_arguments(folder, model.max_pixels)
+    known = {f.name for f in dataclasses.fields(vllm.EngineArgs)}
+    cache = {"mm_processor_cache_gb": 0} if found else {}
+    return {name: value for name, value in found.items() if name in known} | cache
 
 
 def import_vllm() -> Any:

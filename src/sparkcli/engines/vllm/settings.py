@@ -1,6 +1,7 @@
 """What vLLM is told alike in this process and as a server. Imports neither vLLM nor torch."""
 
 from pathlib import Path
+from typing import Any
 
 from sparkcli.config import ModelConfig
 from sparkcli.errors import UsageError
@@ -11,6 +12,9 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 CPU_CACHE_GIB = 4
 """For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
+
+PIXEL_COUNTERS = "Qwen2VLImageProcessor"
+"""How image processors are named that have limits to an image's pixels, and call them edges."""
 
 WORKER = "sparkcli.engines.vllm.worker.Worker"
 """See there."""
@@ -34,3 +38,31 @@ def weights_dtype(folder: Path, model: ModelConfig, *, on_cpu: bool) -> str:
     stored = read_json(folder / "config.json")
     sections = [stored, stored.get("text_config") or {}]
     return next((str(s[key]) for s in sections for key in ("dtype", "torch_dtype") if s.get(key)), "auto")
+
+
+def image_arguments(folder: Path, max_pixels: int) -> dict[str, Any]:
+    """What vLLM is told of images where the model in `folder` reads them; nothing where it reads text alone.
+
+    Pixels are normalised as transformers does it, not within the model: there vLLM goes by what the folder names, and
+    takes a mean or deviation that is missing for none at all. The largest image sets what room is made for images.
+    """
+    if "vision_config" not in read_json(folder / "config.json"):
+        return {}
+    size = _size(folder)
+    limited = {"mm_processor_kwargs": {"size": {edge: min(area, max_pixels) for edge, area in size.items()}}}
+    settled = {"limit_mm_per_prompt": {"video": 0, "audio": 0}, "mm_device_do_normalize": False}
+    return settled | limited if size else settled
+
+
+def _size(folder: Path) -> dict[str, int]:
+    """The limits of the image processor in a folder to an image's area, which it calls edges; empty without any."""
+    named = [path for name in ("processor_config.json", "preprocessor_config.json")
+             if (path := folder / name).is_file()]
+    for stored in map(read_json, named):
+        settings = stored.get("image_processor", stored)
+        if str(settings.get("image_processor_type", "")).startswith(PIXEL_COUNTERS):
+            size = settings.get("size") or {}
+            edges = {"shortest_edge": size.get("shortest_edge") or settings.get("min_pixels"),
+                     "longest_edge": size.get("longest_edge") or settings.get("max_pixels")}
+            return edges if all(edges.values()) else {}
+    return {}
