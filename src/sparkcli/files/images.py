@@ -187,7 +187,7 @@ def _of_data(uri: str) -> bytes:
     header, comma, data = uri.partition(",")
     if not comma:
         raise UnreadableError("a data URI without a comma; expected data:image/png;base64,…")
-    content = urllib.parse.unquote_to_bytes(data)
+    content = urllib.parse.unquote_to_bytes(data.encode(errors="replace"))  # JSON may hold halves of characters
     if not header.lower().endswith(";base64"):
         return content
     digits = b"".join(content.split()).rstrip(b"=")
@@ -210,7 +210,7 @@ def _fetched(url: str) -> bytes:
                     urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor,
                     urllib.request.HTTPDefaultErrorHandler, urllib.request.UnknownHandler):
         opener.add_handler(handler())
-    quoted = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+    quoted = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]", errors="replace")
     request = urllib.request.Request(quoted, headers={"User-Agent": f"sparkcli/{sparkcli.__version__}"})
     try:
         with opener.open(request, timeout=SECONDS) as response:

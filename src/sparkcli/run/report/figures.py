@@ -8,9 +8,9 @@ from typing import get_args
 
 from sparkcli.method.metrics import Proportion
 from sparkcli.records import STATUSES_WITH_REWARD, Status, token_count
-from sparkcli.run.report.line import Line
+from sparkcli.run.report.line import NOT_SAMPLED, Line
 
-VERDICTS = frozenset(get_args(Status))
+VERDICTS = frozenset({*get_args(Status), NOT_SAMPLED})
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ from sparkcli.records import Judged, Judgement, Prompt, Reflected, Rollout, Scor
 
 MARKS: dict[str, type[Rollout]] = {"verdict": Scored, "judgement": Judged, "trace": Reflected}
 """Fields by which a rollout is known to have been verified, judged or reflected on; it may be all three."""
+NOT_SAMPLED = "not_sampled"
+"""Said of a sample that failed, whatever a verifier made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Line:
     def word(self) -> str | None:
         """What was said of the sample, by the verifier or else by the judge; None: nothing yet."""
         if self.rollout is not None and self.rollout.finish_reason == "error":
-            return "not_sampled"
+            return NOT_SAMPLED
         if self.verdict is not None:
             return self.verdict.status
         return self.judgement.label if self.judgement else None

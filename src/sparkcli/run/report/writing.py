@@ -21,11 +21,12 @@ from sparkcli.run.report.album import Album
 from sparkcli.run.report.curves import draw, histogram
 from sparkcli.run.report.figures import Figures, listed
 from sparkcli.run.report.history import PARTS, History, read_history, readable
+from sparkcli.run.report.line import NOT_SAMPLED
 from sparkcli.run.report.reading import Group, Records, read_records
 from sparkcli.run.state import RunFolder
 
 WORDS = {"correct": "correct", "wrong": "wrong", "no_answer": "no answer", "timeout": "timeout", "error": "error",
-         "gold_unparseable": "gold unreadable", "not_sampled": "not sampled", "Yes": "judged right",
+         "gold_unparseable": "gold unreadable", NOT_SAMPLED: "not sampled", "Yes": "judged right",
          "No": "judged wrong", None: "no verdict"}
 """What the page calls what was said of a sample."""
 SIGNS = {"correct": "✓", "wrong": "✗", "no_answer": "∅", "Yes": "✓", "No": "✗"}
@@ -37,7 +38,7 @@ LINE_SHOWN = 300
 """Characters of what stands in a line."""
 
 _HIDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-                     "\ufff9-\uffff\ud800-\udfff\U000e0000-\U000e007f]")
+                     "\ufff9-\ufffc\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]")
 """Control characters, halves of characters, and what turns the direction of text or is not seen."""
 
 
