@@ -35,7 +35,8 @@ FLOORS = (
 )
 FLOOR_OF = {room: -depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 
-HEAVY = {"PIL", "accelerate", "datasets", "huggingface_hub", "latex2sympy2_extended", "math_verify", "numpy",
+HEAVY = {"PIL", "accelerate", "datasets", "huggingface_hub", "latex2sympy2_extended", "math_verify",
+         "matplotlib", "numpy",
          "pandas", "peft", "pyarrow", "safetensors", "sympy", "tokenizers", "torch", "transformers", "vllm"}
 """Packages whose import a person at a prompt would notice."""
 

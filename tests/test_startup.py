@@ -6,8 +6,8 @@ import sys
 import pytest
 
 COMMANDS = ("prepare", "rollout", "verify", "recycle", "train-step", "judge", "reflect", "bench", "bench run",
-            "loop", "export", "schema", "doctor")
-HEAVY = {"torch", "transformers", "numpy", "datasets", "pyarrow", "peft", "sympy", "math_verify",
+            "loop", "report", "export", "schema", "doctor")
+HEAVY = {"torch", "transformers", "numpy", "matplotlib", "PIL", "datasets", "pyarrow", "peft", "sympy", "math_verify",
          "huggingface_hub"}
 
 PROGRAM = """

@@ -34,7 +34,8 @@ def every_field(evil: str) -> list[dict[str, object]]:
 
 def test_nothing_in_a_record_is_more_than_text(write: Write):
     page = read(write(*every_field(EVIL)))
-    assert {tag for tag, _ in page.elements} & {"script", "img", "iframe", "object", "textarea", "foreignobject"} == set()
+    tags = {tag for tag, _ in page.elements}
+    assert tags & {"script", "img", "iframe", "object", "textarea", "foreignobject"} == set()
     assert [name for _, attributes in page.elements for name in attributes if name.startswith("on")] == []
     assert all(value.startswith(("#", "data:image/")) for name in ("href", "xlink:href", "src")
                for value in page.values(name))
@@ -68,8 +69,9 @@ def test_the_same_records_give_the_same_bytes(write: Write, tmp_path: Path, monk
 def test_a_group_with_all_that_is_known_of_it(write: Write):
     page = read(write(*scored("p", "correct", "wrong", "gold_unparseable")))
     for words in ("What is p?", "gold answer 4", "✓ correct sample 0 · answer 0 · reward 1 · stop · 3 tokens · mean "
-                  "log-prob -1", "✗ wrong sample 1 · answer 1 · reward 0", "gold unreadable sample 2 · answer 2 · reward –",
-                  r"It is \boxed{1}.", "correct 1 (33.3 %)", "mixed 1 (100.0 %)"):
+                  "log-prob -1", "✗ wrong sample 1 · answer 1 · reward 0",
+                  "gold unreadable sample 2 · answer 2 · reward –", r"It is \boxed{1}.", "correct 1 (33.3 %)",
+                  "mixed 1 (100.0 %)"):
         assert words in page.text
 
 
@@ -86,7 +88,8 @@ def test_judgements_and_reflections(write: Write):
     page = read(write({**sample, "judgement": judgement}, {**sample, "id": "q", "trace": trace, "rounds": 1},
                       {**sample, "id": "r", "judgement": {**judgement, "status": "no_verdict", "votes": 0}}))
     for words in ("judged right", "Judged pointwise: Yes score 0.75, 4 of 5 votes read", "critique It adds up.",
-                  "2 turns of self-reflection answer: 5 5 judge No.", "Judged pointwise: no verdict, 0 of 5 votes read"):
+                  "2 turns of self-reflection answer: 5 5 judge No.",
+                  "Judged pointwise: no verdict, 0 of 5 votes read"):
         assert words in page.text
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sparkcli.errors import InputError
 from sparkcli.records import Judged, Judgement, Prompt, Reflected, Rollout, Scored, Turn, Verdict, from_json
 
 MARKS: dict[str, type[Rollout]] = {"verdict": Scored, "judgement": Judged, "trace": Reflected}
@@ -39,6 +40,9 @@ def line_of(value: Any, place: str) -> Line:
     Raises:
         InputError: it is no record of any kind.
     """
+    if isinstance(value, dict) and "prompt" not in value:
+        raise InputError(f"{place}: prompt: missing, so this is no record; a report is on what prepare, rollout, "
+                         "verify, recycle, judge and reflect write, or on a run's directory")
     if not isinstance(value, dict) or "completion" not in value:
         return Line(from_json(Prompt, value, place), "prompt")
     marked = [cls for mark, cls in MARKS.items() if mark in value] or [Rollout]

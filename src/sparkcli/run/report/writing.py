@@ -95,7 +95,8 @@ def _page(title: str, parts: Sequence[Part], album: Album, history: History | No
     told = [f"{history.done} of {history.steps} steps"] if history else []
     told.append(f"{sum(len(views) for _, views in shown)} of {sum(part.records.groups for part in parts)} prompts")
     if album.pictures:
-        told.append(f"{len(album.pictures)} images" + (f", {album.closed} cannot be opened" if album.closed else ""))
+        told.append(f"{len(album.pictures)} image{'' if len(album.pictures) == 1 else 's'}"
+                    + (f", {album.closed} cannot be opened" if album.closed else ""))
     return Page(text.encode(), "; ".join(told))
 
 
