@@ -133,7 +133,7 @@ def test_a_question_tells_where_its_images_stand() -> None:
         return question_of(Prompt(id="1", prompt=[earlier, {"role": "user", "content": content}]))
 
     assert asked("IMAGE", "Compare ", "IMAGE", " with ", "IMAGE", ".") == "Compare [image 3] with [image 4]."
-    assert asked("IMAGE", "IMAGE", "How many?") == "How many?"
+    assert asked("IMAGE", "IMAGE", "How many?") == asked("How many?\n", "IMAGE") == "How many?"
     assert asked("How many?", "Count them.") == "How many?\nCount them."
 
 

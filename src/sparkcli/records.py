@@ -280,8 +280,8 @@ def token_count(rollout: Rollout) -> int | None:
 def question_of(prompt: Prompt) -> str:
     """The text of the question: `question`, or the text of the last user message.
 
-    An image that stands after some of the text is told as `[image 2]`, by its number in the whole prompt: what quotes
-    the question shows all images before it.
+    An image that stands within the text is told as `[image 2]`, by its number in the whole prompt: what quotes the
+    question shows all images before it.
     """
     if prompt.question is not None:
         return prompt.question
@@ -300,15 +300,16 @@ def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _worded(parts: Iterable[Mapping[str, Any]], images: int) -> str:
     """Text parts, a line each, with mentions of the images between them, of which `images` came before."""
-    text, after_text = "", False
+    text, mentions, after_text = "", "", False
     for part in parts:
         if part["type"] == "text":
-            text += "\n" * after_text + part["text"]
+            text += mentions + "\n" * after_text + part["text"]
+            mentions = ""
         else:
             images += 1
-            text += f"[image {images}]" if text else ""
+            mentions += f"[image {images}]" if text else ""
         after_text = part["type"] == "text"
-    return text
+    return text.rstrip() if mentions else text
 
 
 def schema(cls: type) -> dict[str, Json]:
