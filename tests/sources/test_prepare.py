@@ -81,12 +81,6 @@ def test_equal_ids_are_numbered(tmp_path: Path):
     assert [prompt.id for prompt in prepare(str(tmp_path / "a.json"), PrepareConfig())] == ["x", "x-2", "x-2-2", "x-3"]
 
 
-def test_images_come_out_absolute(tmp_path: Path):
-    (tmp_path / "a.json").write_bytes(orjson.dumps([ROWS[0] | {"image": "pictures/1.png"}]))
-    [prompt] = prepare(str(tmp_path / "a.json"), PrepareConfig())
-    assert prompt.images == (str(tmp_path / "pictures/1.png"),)
-
-
 def test_limit_and_shuffle(tmp_path: Path):
     rows = [{"id": f"r{number}", "question": "Q?", "answer": "2"} for number in range(50)]
     (tmp_path / "a.json").write_bytes(orjson.dumps(rows))
@@ -156,9 +150,9 @@ def test_an_unreachable_dataset_is_one_line():
 def test_hub_datasets(monkeypatch: pytest.MonkeyPatch, source: str, configs: list[str], chosen: str | None):
     asked = []
 
-    def load(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
+    def load(name: str, config: str | None, split: str) -> datasets.Dataset:
         asked.append((name, config, split))
-        return [{"id": 7, **ROWS[0]}]
+        return datasets.Dataset.from_list([{"id": 7, **ROWS[0]}])
 
     monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name: configs)
     monkeypatch.setattr(datasets, "load_dataset", load)
@@ -170,7 +164,8 @@ def test_hub_datasets(monkeypatch: pytest.MonkeyPatch, source: str, configs: lis
 def test_a_folder_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = []
     monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name: ["default"])
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names, split: asked.append(names) or ROWS)
+    table = datasets.Dataset.from_list(ROWS)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, split: asked.append(names) or table)
     assert pairs(tmp_path) == EXPECTED
     assert asked == [(str(tmp_path), "default")]
 

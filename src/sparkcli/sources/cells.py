@@ -5,13 +5,21 @@ line. A number becomes text, `27.0` as `27`; a list of several answers is joined
 reads as the set of them. No answer (null, empty) is no error: the prompt then has nothing to verify against.
 """
 
+import base64
 from typing import Any
 
 import orjson
 
 from sparkcli.errors import InputError
 from sparkcli.fields import from_bytes, to_bytes
+from sparkcli.files.images import is_data, is_remote
 from sparkcli.method.answers import boxed
+from sparkcli.sources.choices import listed
+
+BYTES = "data:;base64,"
+"""Before the base64 of an image that a table holds as bytes, until it is kept as a file."""
+_LONGEST_PATH = 4096
+"""Bytes, on any system that runs this: a longer text is no path."""
 
 
 def gold_in(value: Any, where: str) -> str | None:
@@ -73,20 +81,27 @@ def id_in(value: Any, where: str, number_prefix: str) -> str:
 
 
 def images_in(value: Any, where: str) -> list[str]:
-    """The images in a cell: one or a list, each a string or an object with a `path`."""
+    """The images in a cell: one or a list of them, also as text; null and empty ones are none.
+
+    Each is a path, a URL, a data URI, bytes, their base64, or what `datasets` makes of an image: an object with `bytes`
+    and `path`. Bytes come out as data URIs that begin with `BYTES`.
+    """
+    if isinstance(value, str) and (texts := listed(value)) is not None:
+        value = texts
     entries = value if isinstance(value, list) else [value]
-    images = [_path(entry) for entry in entries if entry is not None and entry != ""]
-    wrong = next((entry for entry in images if not isinstance(entry, str)), None)
-    if wrong is not None:
-        raise InputError(f"{where}: expected paths, URLs or data URIs, found {type(wrong).__name__}; "
-                         f"save the images as files and name them")
-    return images
+    return [image for entry in entries if (image := _image(entry, where)) is not None]
 
 
-def _path(image: Any) -> Any:
-    """The path of an image that `datasets` describes as `{"path": …, "bytes": null}`; all else as it is."""
-    is_path = isinstance(image, dict) and image.get("path") and not image.get("bytes")
-    return image["path"] if is_path else image
+def _image(entry: Any, where: str) -> str | None:
+    if isinstance(entry, dict) and entry.keys() & {"bytes", "path"}:
+        entry = entry.get("bytes") or entry.get("path")
+    if isinstance(entry, bytes):
+        return BYTES + base64.b64encode(entry).decode() if entry else None
+    if entry is not None and not isinstance(entry, str):
+        raise InputError(f"{where}: expected paths, URLs, data URIs or encoded images, found {type(entry).__name__}; "
+                         "save the images as files and name them")
+    is_encoded = entry and len(entry) > _LONGEST_PATH and not is_data(entry) and not is_remote(entry)
+    return f"{BYTES}{entry}" if is_encoded else entry or None
 
 
 def json_value(value: Any, where: str) -> Any:

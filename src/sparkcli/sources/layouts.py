@@ -11,28 +11,36 @@ r"""Layouts: which columns hold the question and the gold answer, and how a row 
 | ifeval   | `prompt`               | none: `instruction_id_list` and `kwargs` become the verifier        |
 | question | `question`, `problem`  | `answer`, `final_answer`, `ground_truth`, `gt`, `label`, `solution` |
 
-A row with a gold answer and a list of texts as `options` or `choices` gets the verifier `choice` with these texts: the
-answer may be a letter or a text.
+Images are taken from the first of `images`, `decoded_image`, `image`, `image_path` and `imagename` that a row has, else
+from `image_1`, `image_2` and so on; a row without any has none. `sources/places.py` says where they stand.
+
+A row with a gold answer and texts as `options`, `choices` or `option` gets the verifier `choice` with these texts: the
+answer may be a letter or a text. They are written after a question that does not have them yet; chat messages are taken
+to be complete.
 
 Other columns are carried. A column whose name has another meaning in our records, or whose content went into
 a field only in part, is carried as `row_NAME`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sparkcli.errors import InputError, UsageError, nearest
 from sparkcli.records import RECORDS, Prompt, from_json, question_of
 from sparkcli.sources.cells import gold_in, id_in, images_in, json_value, question_in
+from sparkcli.sources.choices import options_in, with_options
+from sparkcli.sources.places import Images, placed
 from sparkcli.sources.read import Row
 
 _RESERVED = {f.name for record in RECORDS.values() for f in dataclasses.fields(record)}
 _IDS = ("id", "unique_id", "question_id", "problem_id", "uid", "idx")
-_IMAGES = ("images", "image")
+_IMAGES = ("images", "decoded_image", "image", "image_path", "imagename")
+_NUMBERED = re.compile(r"image_?([1-9]\d?)")
 _IFEVAL = ("instruction_id_list", "kwargs")
-_OPTIONS = ("options", "choices")
+_OPTIONS = ("options", "choices", "option")
 _ANSWERS = ("answer", "final_answer", "ground_truth", "gt", "label", "solution")
 MAPPED = ("question", "answer", "id", "images")
 """Fields that `--map` can take from a column."""
@@ -42,7 +50,8 @@ MAPPED = ("question", "answer", "id", "images")
 class Layout:
     """The columns that hold each field; `a.b` is column a's entry b. None: rows have no such column.
 
-    `question` is None where the rows are prompt records already.
+    `question` is None where the rows are prompt records already. `images` is what the user named, or what the first row
+    has: `image_1…` stands for numbered columns. Rows may differ in where they have images, if the user named nothing.
     """
 
     name: str
@@ -50,6 +59,7 @@ class Layout:
     answer: str | None = None
     id: str | None = None
     images: str | None = None
+    images_named: bool = False
 
     def __str__(self) -> str:
         named = {field: getattr(self, field) for field in MAPPED if getattr(self, field)}
@@ -72,8 +82,14 @@ def detect(row: Row, mapping: Mapping[str, str], place: str) -> Layout:
         raise InputError(f"{place}: unknown layout; columns: {columns}; say which hold question and answer: "
                          f"--map question=COLUMN --map answer=COLUMN")
     usual: dict[str, str | None] = {
-        "answer": _first(row, _ANSWERS), "id": _first(row, _IDS), "images": _first(row, _IMAGES)}
-    return Layout(name=found.pop("name", None) or "mapped", **{**usual, **found, **mapping})
+        "answer": _first(row, _ANSWERS), "id": _first(row, _IDS), "images": _image_columns(row)}
+    name = found.pop("name", None) or "mapped"
+    return Layout(name=name, images_named="images" in mapping, **{**usual, **found, **mapping})
+
+
+def _image_columns(row: Row) -> str | None:
+    numbered = [column for column in row if _NUMBERED.fullmatch(column)]
+    return _first(row, _IMAGES) or (f"{numbered[0]}…" if numbered else None)
 
 
 def _check_mapping(row: Row, mapping: Mapping[str, str]) -> None:
@@ -119,43 +135,72 @@ def _known_columns(row: Row) -> dict[str, str | None]:
     return {"name": name, "question": question, "answer": _first(row, _ANSWERS)}
 
 
-def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "") -> Prompt:
-    """One row as a prompt. `number_prefix` goes before an id that is a bare number, as others have it too.
+def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "",
+              tell: Callable[[str], None] = lambda text: None) -> Prompt:
+    """One row as a prompt. Its images are as the row has them, bytes as data URIs.
+
+    Args:
+        number_prefix: goes before an id that is a bare number, as others have it too.
+        tell: is told what was not taken literally, in a few words without the row.
 
     Raises:
         InputError: a column of the layout is missing, or holds what cannot be a question, an answer or
-        images.
+        images; images and their places in the question do not match.
     """
     if layout.question is None:
-        return from_json(Prompt, row, place)
-    fields = _fields(row, layout, place, number_prefix)
+        prompt = from_json(Prompt, row, place)
+        if not prompt.images:
+            return prompt
+        asked, shown = placed(prompt.prompt, _images_of(prompt.images, is_list=len(prompt.images) > 1), place, tell)
+        return dataclasses.replace(prompt, prompt=asked, images=tuple(shown))
+    fields = _fields(row, layout, place, number_prefix, tell)
     return from_json(Prompt, {**_carried(row, layout, fields, place), **fields}, place)
 
 
-def _fields(row: Row, layout: Layout, place: str, number_prefix: str) -> Row:
+def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Callable[[str], None]) -> Row:
     assert layout.question is not None
-    question = _required(row, layout.question, place)
-    fields: Row = {"prompt": question_in(question, f"{place}: {layout.question}")}
+    images = _images(row, layout, place)
+    options = next((texts for column in _OPTIONS if (texts := options_in(row.get(column)))), None)
+    fields = _question(row, layout, place, images, options or [], tell)
     if layout.answer is not None:
         answer = gold_in(_required(row, layout.answer, place), f"{place}: {layout.answer}")
         fields |= {"answer": answer} if answer is not None else {}
     if layout.id is not None:
         name = id_in(_required(row, layout.id, place), f"{place}: {layout.id}", number_prefix)
         fields |= {"id": name} if name else {}
-    if layout.images is not None:
-        images = images_in(_required(row, layout.images, place), f"{place}: {layout.images}")
-        fields |= {"images": images} if images else {}
     if layout.name == "ifeval":
         told = {column: _without_nulls(_required(row, column, place)) for column in _IFEVAL}
         fields |= {"verifier": {"name": "instruction", **told}}
-    options = next((texts for column in _OPTIONS if _are_texts(texts := row.get(column))), None)
     if options and "answer" in fields:
         fields |= {"verifier": {"name": "choice", "options": options}}
     return fields
 
 
-def _are_texts(cell: Any) -> bool:
-    return isinstance(cell, list) and 2 <= len(cell) <= 26 and all(isinstance(text, str) for text in cell)
+def _question(row: Row, layout: Layout, place: str, images: Images, options: list[str],
+              tell: Callable[[str], None]) -> Row:
+    """`prompt` and `images`. A question may be empty where an image asks it."""
+    assert layout.question is not None
+    cell = _required(row, layout.question, place)
+    asked = "" if images.by_number and cell in ("", None) else question_in(cell, f"{place}: {layout.question}")
+    if isinstance(asked, str):
+        asked = with_options(asked, options)
+    asked, shown = placed(asked, images, place, tell)
+    return {"prompt": asked, "images": shown} if shown else {"prompt": asked}
+
+
+def _images(row: Row, layout: Layout, place: str) -> Images:
+    column = layout.images if layout.images_named else next((name for name in _IMAGES if row.get(name)), None)
+    if column is not None:
+        cell = _at(row, column)
+        images = images_in(None if cell is _MISSING else cell, f"{place}: {column}")
+        return _images_of(images, is_list=len(images) > 1 or isinstance(cell, list))
+    numbered = {int(match[1]): images_in(cell, f"{place}: {name}")
+                for name, cell in row.items() if (match := _NUMBERED.fullmatch(name))}
+    return Images({number: found[0] for number, found in sorted(numbered.items()) if found}, "columns")
+
+
+def _images_of(images: Sequence[str], *, is_list: bool) -> Images:
+    return Images(dict(enumerate(images, 1)), "list" if is_list else "one")
 
 
 def _without_nulls(cells: Any) -> Any:
@@ -180,7 +225,7 @@ def adorned(prompt: Prompt, instruction: str | None, verifier: str | None) -> Pr
 
 def _instructed(prompt: Any, instruction: str) -> Any:
     if isinstance(prompt, str):
-        return f"{prompt}\n\n{instruction}"
+        return f"{prompt}\n\n{instruction}" if prompt else instruction
     users = [i for i, message in enumerate(prompt) if message["role"] == "user"]
     last = users[-1] if users else len(prompt) - 1
     content = prompt[last]["content"]
@@ -192,8 +237,11 @@ def _instructed(prompt: Any, instruction: str) -> Any:
 def _carried(row: Row, layout: Layout, fields: Row, place: str) -> Row:
     """The columns that the fields do not tell already, under names that no record field has."""
     partly_used = {column.partition(".")[0] for column in (layout.question, layout.answer) if column}
-    told = {layout.id, layout.images, *(_IFEVAL if layout.name == "ifeval" else ())}
+    told = {layout.id, layout.images, *_IMAGES, *filter(_NUMBERED.fullmatch, map(str, row)),
+            *(_IFEVAL if layout.name == "ifeval" else ())}
     kept = [value for value in fields.values() if value is not None]
+    if isinstance(text := row.get(layout.question or ""), str) and not isinstance(fields["prompt"], str):
+        kept.append(text)  # all of it stands in the parts of a message
     carried = {}
     for column, value in row.items():
         if column in told or (column in partly_used and (value is None or value in kept)):

@@ -1,64 +1,141 @@
 """The `prepare` stage: rows of any source → prompts."""
 
 import dataclasses
+import functools
 import itertools
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from sparkcli.builtin import PREFIX, problems
 from sparkcli.config import PrepareConfig
 from sparkcli.errors import InputError, UsageError
-from sparkcli.files.images import absolute_images
 from sparkcli.records import Prompt
+from sparkcli.sources.gallery import Gallery
 from sparkcli.sources.layouts import adorned, detect, prompt_of
 from sparkcli.sources.read import is_file, rows
 
 
-def prepare(source: str, config: PrepareConfig,
-            notice: Callable[[str], None] | None = None) -> Iterator[Prompt]:
-    """The prompts of a source. Streams, unless it shuffles; a limit is taken after the shuffle.
+def prepare(source: str, config: PrepareConfig, notice: Callable[[str], None] | None = None, *, out: str = "-",
+            skipped: Callable[[InputError], None] | None = None) -> Iterator[Prompt]:
+    """The prompts of a source. Streams, unless it shuffles; a limit is taken after the shuffle, of rows not skipped.
 
     A source is a file, `-` (standard input, JSON Lines), a hub dataset (`OWNER/NAME` or `OWNER/NAME:CONFIG`),
     or `builtin:NAME[/SPLIT]`.
 
     Ids are unique: the row's own, after the file's name where it is a bare number; else a hash of the
-    content. The second row with an id gets `-2` after it, the third `-3`. Image paths come out absolute.
-    `notice` is told the layout that was recognised.
+    content. The second row with an id gets `-2` after it, the third `-3`.
+
+    Every image is looked at. Paths come out absolute, so that prompts can be used at once; see `Gallery` for those in
+    the folder of `config.images`, when prompts are written to the file `out`.
+
+    Args:
+        notice: is told the layout that was recognised, and once what was not taken literally.
+        skipped: is handed the errors of rows that make no prompt, where `config.on_error` is `skip`.
 
     Raises:
-        UsageError: no such source, or a `--map` that does not fit.
-        InputError: a row that cannot be read, an unknown layout, or no rows at all.
+        UsageError: no such source, a `--map` that does not fit, or no folder for images that need one.
+        InputError: a row that makes no prompt (with `skip`: not one row that makes any), an unknown layout, or no rows.
     """
     mapping = _mapping(config.map)
+    errors = _Errors(config.on_error, skipped)
+    prompts: Iterator[tuple[str, Prompt]]
     if source.startswith(PREFIX):
-        prompts = _builtin(source, config)
+        prompts = ((source, prompt) for prompt in _builtin(source, config))
     else:
-        prompts = _rows_as_prompts(source, config, mapping, notice)
+        prompts = _rows_as_prompts(source, config, mapping, _Notices(notice), errors)
     if config.shuffle:
         shuffled = list(prompts)
         random.Random(config.seed).shuffle(shuffled)
         prompts = iter(shuffled)
-    limited = itertools.islice(prompts, config.limit)
+    gallery = Gallery(_folder(source), out, config.images, allow_remote=config.allow_remote_images)
+    limited = itertools.islice(_with_images(source, prompts, gallery, errors), config.limit)
     return (adorned(prompt, config.instruction, config.verifier) for prompt in limited)
 
 
-def _rows_as_prompts(source: str, config: PrepareConfig, mapping: Mapping[str, str],
-                     notice: Callable[[str], None] | None) -> Iterator[Prompt]:
-    name = "" if source == "-" else Path(source.partition(":")[0]).name.partition(".")[0]
-    folder = Path(source).absolute().parent if is_file(source) and source != "-" else Path.cwd()
+class _Errors:
+    """What becomes of a row that makes no prompt."""
+
+    def __init__(self, on_error: Literal["stop", "skip"], skipped: Callable[[InputError], None] | None) -> None:
+        self._on_error = on_error
+        self._skipped = skipped
+        self._first: InputError | None = None
+        self._count = 0
+
+    def met(self, error: InputError) -> None:
+        if self._on_error == "stop":
+            raise error
+        self._first = self._first or error
+        self._count += 1
+        if self._skipped:
+            self._skipped(error)
+
+    def check(self, source: str) -> None:
+        """Raises InputError where rows were skipped; to be called when nothing else came."""
+        if self._first:
+            raise InputError(f"{_name(source)}: none of {self._count} rows makes a prompt; the first: {self._first}")
+
+
+class _Notices:
+    """What people are told about a source, each thing once."""
+
+    def __init__(self, notice: Callable[[str], None] | None) -> None:
+        self._notice = notice
+        self._told: set[str] = set()
+
+    def tell(self, place: str, text: str) -> None:
+        if self._notice and text not in self._told:
+            self._notice(f"{place}: {text}")
+            self._told.add(text)
+
+
+def _name(source: str) -> str:
+    return "stdin" if source == "-" else source
+
+
+def _folder(source: str) -> Path:
+    return Path(source).absolute().parent if source != "-" and is_file(source) else Path.cwd()
+
+
+def _rows_as_prompts(source: str, config: PrepareConfig, mapping: Mapping[str, str], notices: _Notices,
+                     errors: _Errors) -> Iterator[tuple[str, Prompt]]:
+    prefix = "" if source == "-" else Path(source.partition(":")[0]).name.partition(".")[0]
     layout = None
     taken: set[str] = set()
+    empty = True
     for place, row in rows(source, config.split):
+        empty = False
+        if isinstance(row, InputError):
+            errors.met(row)
+            continue
         if layout is None:
             layout = detect(row, mapping, place)
-            if notice:
-                notice(f"{'stdin' if source == '-' else source}: layout {layout}")
-        prompt = prompt_of(row, layout, place, number_prefix=name)
-        yield absolute_images(_with_unique_id(prompt, taken), folder)
-    if layout is None:
-        raise InputError(f"{'stdin' if source == '-' else source}: empty; expected rows")
+            notices.tell(_name(source), f"layout {layout}")
+        try:
+            prompt = prompt_of(row, layout, place, number_prefix=prefix, tell=functools.partial(notices.tell, place))
+        except InputError as error:
+            errors.met(error)
+        else:
+            yield place, _with_unique_id(prompt, taken)
+    if empty:
+        raise InputError(f"{_name(source)}: empty; expected rows")
+
+
+def _with_images(source: str, prompts: Iterable[tuple[str, Prompt]], gallery: Gallery,
+                 errors: _Errors) -> Iterator[Prompt]:
+    empty = True
+    for place, prompt in prompts:
+        try:
+            hung = gallery.hung(prompt, place)
+        except InputError as error:
+            errors.met(error)
+        else:
+            empty = False
+            yield hung
+    if empty:
+        errors.check(source)
 
 
 def _with_unique_id(prompt: Prompt, taken: set[str]) -> Prompt:

@@ -18,11 +18,14 @@ from sparkcli.fields import from_bytes
 from sparkcli.files.jsonl import decode, lines, open_input
 
 Row = dict[str, Any]
-Rows = Iterator[tuple[str, Row]]
-"""`(place, row)`; the place (`file:line`, `dataset:number`) opens every error about the row."""
+Rows = Iterator[tuple[str, Row | InputError]]
+"""`(place, row)`; the place (`file:line`, `dataset:number`) opens every error about the row. An error instead of the
+row is about it alone: the next can be read."""
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?::[\w.-]+)?")
 _LONGEST_CELL = 1 << 30
+_BATCH = 64
+"""Rows in memory at once, which may hold images."""
 
 
 def is_file(source: str) -> bool:
@@ -36,7 +39,7 @@ def rows(source: str, split: str) -> Rows:
     """The rows of a file by its suffix, of standard input (JSON Lines), or of a hub dataset's split.
 
     Raises:
-        InputError: the file is not what its suffix says, or holds something other than rows.
+        InputError: the file is not what its suffix says, or cannot be read on.
         UsageError: no such file or dataset, an unknown suffix, or the hub cannot be reached.
     """
     if not is_file(source):
@@ -50,7 +53,12 @@ def rows(source: str, split: str) -> Rows:
 
 def _json_lines(path: str) -> Rows:
     for place, line in lines(path):
-        yield place, _row(decode(line, place), place)
+        try:
+            value = decode(line, place)
+        except InputError as error:
+            yield place, error
+        else:
+            yield place, _row(value, place)
 
 
 def _json(path: str) -> Rows:
@@ -91,8 +99,9 @@ def _csv(path: str) -> Rows:
                 place = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
                     cells = len(reader.fieldnames or ())
-                    raise InputError(f"{place}: expected {cells} cells, as in the header")
-                yield place, {column: cell or None for column, cell in row.items()}
+                    yield place, InputError(f"{place}: expected {cells} cells, as in the header")
+                else:
+                    yield place, {column: cell or None for column, cell in row.items()}
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}:{reader.line_num + 1}: not CSV: {error}") from None
 
@@ -103,7 +112,7 @@ def _parquet(path: str) -> Rows:
 
     with open_input(path) as stream:
         try:
-            batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=512)
+            batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=_BATCH)
             for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
                 yield f"{path}: row {number}", row
         except (pyarrow.ArrowException, OSError) as error:
@@ -124,7 +133,8 @@ def _hub(source: str, split: str) -> Rows:
     except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of kinds
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(cause or error)}") from None
-    for number, row in enumerate(table, 1):
+    batches = table.with_format("arrow").iter(batch_size=_BATCH)  # images stay the bytes that they were
+    for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
         yield f"{source}: row {number}", row
 
 
@@ -143,10 +153,9 @@ def _format(source: str) -> Callable[[str], Rows] | None:
     return _READERS.get(suffixes[-1]) if suffixes else None
 
 
-def _row(value: Any, place: str) -> Row:
-    if not isinstance(value, dict):
-        raise InputError(f"{place}: expected an object, found {type(value).__name__}")
-    return value
+def _row(value: Any, place: str) -> Row | InputError:
+    is_row = isinstance(value, dict)
+    return value if is_row else InputError(f"{place}: expected an object, found {type(value).__name__}")
 
 
 def _is_json(line: bytes) -> bool:

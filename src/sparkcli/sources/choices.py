@@ -1,0 +1,73 @@
+"""The options of a multiple-choice question: read from a cell, and written after a question that lacks them.
+
+A cell is a list of texts, the text of such a list (`"['8 kg', '12 kg']"`), or one text of lettered options
+(`A. 8 kg; B. 12 kg`).
+"""
+
+import ast
+import re
+import string
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+_LETTERS = string.ascii_uppercase
+_LONGEST_LIST = 100_000
+
+
+def options_in(cell: Any) -> list[str] | None:
+    """The texts of 2 to 26 options in the order of their letters; None where the cell holds no options.
+
+    >>> options_in("['8 kg', \\"a baker's dozen\\"]"), options_in("A. 6; B. 12; C. no; not this")
+    (['8 kg', "a baker's dozen"], ['6', '12', 'no; not this'])
+    >>> options_in("[]"), options_in(None), options_in("A word")
+    (None, None, None)
+    """
+    if isinstance(cell, str):
+        cell = listed(cell) or _lettered(cell)
+    is_options = isinstance(cell, list) and 2 <= len(cell) <= 26 and all(isinstance(text, str) for text in cell)
+    return cell if is_options else None
+
+
+def listed(text: str) -> list[Any] | None:
+    """The list that a text writes as JSON or Python do, without running it; None where it is none."""
+    if not text.lstrip().startswith("[") or len(text) > _LONGEST_LIST:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that Python does not know: \frac
+            value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _lettered(text: str) -> list[str] | None:
+    parts = re.split(r"(?:^|[;\n])\s*([A-Z])[.):]\s", text.strip())
+    if parts[0].strip() or "".join(parts[1::2]) != _LETTERS[:len(parts) // 2]:
+        return None
+    return [part.strip() for part in parts[2::2]]
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """The question with a line for each option, `(A) text`; as it is where it has them, or where they say nothing.
+
+    >>> with_options("How heavy?", ["8 kg", "12 kg"])
+    'How heavy?\\n(A) 8 kg\\n(B) 12 kg'
+    >>> with_options("How heavy?", ["A", "B"]), with_options("A: 8 kg, B: 12 kg?", ["8 kg", "12 kg"])
+    ('How heavy?', 'A: 8 kg, B: 12 kg?')
+    """
+    pairs = list(zip(_LETTERS, options, strict=False))
+    if all(text.strip(" ().:") == letter for letter, text in pairs):  # the choices are in the picture
+        return question
+    if all(_stands_in(question, letter, text) for letter, text in pairs):
+        return question
+    has_letters = all(re.match(rf"\s*\(?{letter}[).:]", text) for letter, text in pairs)
+    lines = options if has_letters else [f"({letter}) {text}" for letter, text in pairs]
+    return "\n".join([question, *lines]) if question else "\n".join(lines)
+
+
+def _stands_in(question: str, letter: str, text: str) -> bool:
+    """Whether a question has the option already: `(A) text`, `A. text`, `A: text`, `A text`."""
+    words = r"\s+".join(map(re.escape, re.sub(rf"^\s*\(?{letter}[).:]\s*", "", text).split()))
+    return re.search(rf"(?<![A-Za-z0-9])\(?{letter}\s*[).:、,]*\s*{words}", question) is not None
