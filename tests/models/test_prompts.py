@@ -49,6 +49,7 @@ def test_without_a_template_the_plain_text_is_read(tmp_path: Path) -> None:
     (Prompt(id="x", prompt="1" * 50), 20, "'x': .* more than max_prompt_tokens"),
     (Prompt(id="x", prompt="1" * 600), None, "'x': .* context of 512"),
     (Prompt(id="x", prompt="What is it?", images=("a.png",)), None, r"'x': has images, and .* reads text only"),
+    (Prompt(id="x", prompt=[{"role": "user", "content": [{"type": "image"}]}]), None, "'x': images: 0 for 1 places"),
     (Prompt(id="x", prompt=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}]), None,
      "'x': has images"),
 ])

@@ -1,6 +1,7 @@
 """Networks of random weights for tests: made in milliseconds, large enough to tell right from wrong."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -57,9 +58,9 @@ def write_model(folder: Path, *, seed: int = 0, chat: bool = True, eos_bias: flo
     return folder
 
 
-def load_tiny(folder: Path, *, policy: Path | None = None) -> Policy:
-    """The model in `folder`, with the policy in `policy`, on the CPU."""
-    return load(ModelConfig(name=str(folder), policy=str(policy) if policy else None, device="cpu"))
+def load_tiny(folder: Path, *, policy: Path | None = None, **settings: Any) -> Policy:
+    """The model in `folder`, with the policy in `policy`, on the CPU; `settings` are a `ModelConfig`'s."""
+    return load(ModelConfig(name=str(folder), policy=str(policy) if policy else None, device="cpu", **settings))
 
 
 def stir(policy: Policy, *, seed: int = 0, scale: float = 0.1) -> None:

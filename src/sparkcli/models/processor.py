@@ -43,9 +43,9 @@ def _load(folder: Path, config: ModelConfig, architecture: PreTrainedConfig) -> 
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         return transformers.AutoProcessor.from_pretrained(folder, **options)
-    except ImportError:  # reading videos takes torchvision
+    except (ImportError, ValueError):  # reading videos takes torchvision
         kind: Any = PROCESSOR_MAPPING.get(type(architecture), None)
-        if kind is None:
+        if kind is None or "video_processor" not in kind.get_attributes():
             raise
         return _without_videos(kind).from_pretrained(folder, **options)
 
