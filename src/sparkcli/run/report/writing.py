@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from sparkcli.bench.tables import percent
 from sparkcli.errors import InputError
+from sparkcli.fields import to_bytes
 from sparkcli.records import IMAGE_PARTS, Rollout, question_of, token_count
 from sparkcli.run.report.album import Album
 from sparkcli.run.report.curves import draw, histogram
@@ -150,7 +151,9 @@ def visible(text: str) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = " ".join(str(value)[:LINE_SHOWN * 4].split())
+    """One line of a text, or of another value as JSON; a longer one is cut."""
+    text = value if isinstance(value, str) else to_bytes(value).decode()
+    text = " ".join(text[:LINE_SHOWN * 4].split())
     return text if len(text) <= LINE_SHOWN else f"{text[:LINE_SHOWN]}…"
 
 
