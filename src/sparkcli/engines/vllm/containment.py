@@ -74,7 +74,9 @@ def _stdout_on_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unwarned() -> Iterator[None]:
-    """Without warnings, of which a start has a dozen on a CPU; `VLLM_LOGGING_LEVEL` brings them back. Errors are raised.
+    """Without warnings, of which a start has a dozen on a CPU; errors are raised.
+
+    `VLLM_LOGGING_LEVEL` brings those of vLLM's log back.
     """
     before = logging.root.manager.disable
     quiet = ENVIRONMENT["VLLM_LOGGING_LEVEL"]

@@ -69,7 +69,7 @@ class VLLMEngine:
         self._base = model_fingerprint(self._folder)
         self._reader = load_reader(self._folder, model)
         rank = trained.lora_rank if trained and trained.method == "lora" else 0
-        self._room = Room(self._longest(sampling), rank)
+        self._room = Room(self._longest(sampling), rank, rank > 0 and trained is not None and trained.train_vision)
         self._holder = Holder(Opener(self._folder, model, sampling, beside_trainer), self._room)
         self._jobs: dict[str, _Job] = {}
         self._count = 0

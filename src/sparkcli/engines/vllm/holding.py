@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sparkcli.engines.vllm.opening import Opener, Room, close, failures, one_line
+from sparkcli.engines.vllm.settings import reaches_images
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, policy_fingerprint, read_json
 
@@ -29,6 +30,8 @@ class Held:
     adapter: Path | None = None
     rank: int = 0
     """Of the adapter."""
+    reaches_images: bool = False
+    """Whether the adapter changes what reads images."""
 
     @classmethod
     def found(cls, base: Path, base_fingerprint: str, directory: Path | None) -> "Held":
@@ -39,7 +42,7 @@ class Held:
         if not is_adapter(directory):
             return cls(fingerprint, directory, fingerprint)
         rank = int(read_json(directory / "adapter_config.json").get("r", 0))
-        return cls(fingerprint, base, base_fingerprint, directory, rank)
+        return cls(fingerprint, base, base_fingerprint, directory, rank, reaches_images(base, directory))
 
 
 class Holder:
@@ -114,11 +117,13 @@ class Holder:
 
     def _asked(self, policy: Held, tokens: int) -> Room:
         """The most that was ever needed, with this."""
-        return Room(max(self._room.tokens, tokens), max(self._room.rank, policy.rank))
+        return Room(max(self._room.tokens, tokens), max(self._room.rank, policy.rank),
+                    self._room.reaches_images or policy.reaches_images)
 
     def _fits(self, room: Room) -> bool:
         needed = self._opener.settled(room)
-        return needed.tokens <= self._has.tokens and needed.rank <= self._has.rank
+        return (needed.tokens <= self._has.tokens and needed.rank <= self._has.rank
+                and needed.reaches_images <= self._has.reaches_images)
 
     def _open(self, policy: Held, room: Room) -> None:
         self.llm, self._has = self._opener.open(policy.folder, room)

@@ -29,6 +29,7 @@ USED = types.MappingProxyType({
     "vllm.inputs": ("tokens_input",),
     "vllm.lora.request": ("LoRARequest",),
     "vllm.renderers.BaseRenderer": ("render_cmpl",),
+    "vllm.model_executor.model_loader.utils": ("get_model_cls",),
     "vllm.platforms.interface.Platform": ("is_sleep_mode_available",),
     "vllm.v1.worker.gpu_worker.Worker": ("reload_weights",),
 })
@@ -59,6 +60,8 @@ class Room:
     """Of one prompt and its completion."""
     rank: int
     """Of an adapter; 0: none can be loaded."""
+    reaches_images: bool = False
+    """Whether adapters may change what reads images; where they may not, vLLM leaves that part of them out."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Opener:
         """What an LLM has to have that is asked for `room`: no more than the user allows."""
         given = self.sampling.vllm or {}
         return Room(0 if "max_model_len" in given else room.tokens,
-                    given.get("max_lora_rank", room.rank) if room.rank else 0)
+                    given.get("max_lora_rank", room.rank) if room.rank else 0, room.reaches_images)
 
     def open(self, folder: Path, room: Room) -> tuple[Any, Room]:
         """An LLM with the weights in `folder`, and the room it has: settings of the user win.
@@ -104,7 +107,12 @@ class Opener:
             raise UsageError(f"{folder}: vllm {vllm.__version__} cannot load it: {one_line(error)}; try other "
                              "arguments of vllm.LLM in [rollout.vllm], or --engine transformers") from error
         rank = arguments["max_lora_rank"] if arguments.get("enable_lora") else 0
-        return llm, Room(llm.llm_engine.model_config.max_model_len, rank)
+        reaches = arguments.get("enable_tower_connector_lora", False)
+        if room.reaches_images and not (reaches and _adapts_images(llm)):
+            close(llm)
+            raise UsageError(f"{folder}: vllm {vllm.__version__} has no adapters on what reads images in this model; "
+                             "try --engine transformers, or train without --train-vision")
+        return llm, Room(llm.llm_engine.model_config.max_model_len, rank, reaches)
 
     def _arguments(self, folder: Path, room: Room) -> dict[str, Any]:
         from vllm.platforms import current_platform
@@ -120,6 +128,7 @@ class Opener:
         arguments |= _image_arguments(self.folder, self.model)
         if room.rank or given.get("enable_lora"):
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": lora_rank(room.rank)}
+            arguments |= {"enable_tower_connector_lora": True} if room.reaches_images else {}
         if on_cpu:
             sizes = arguments | given
             # Seeds crash there once a prompt is read in pieces, so each must fit in beside what is running.
@@ -217,6 +226,13 @@ def close(llm: Any) -> None:
     """Ends an LLM and what it has opened in this process; whoever holds it must have let go of it otherwise."""
     llm.llm_engine.engine_core.shutdown()
     _ALIVE.discard(llm)
+
+
+def _adapts_images(llm: Any) -> bool:
+    """Whether vLLM can have adapters on what reads images in this model."""
+    from vllm.model_executor.model_loader.utils import get_model_cls
+
+    return bool(getattr(get_model_cls(llm.llm_engine.model_config), "supports_tower_connector_lora", False))
 
 
 def _clean_up() -> None:

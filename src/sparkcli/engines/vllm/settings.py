@@ -13,6 +13,10 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 CPU_CACHE_GIB = 4
 """For keys and values on a CPU, where vLLM would take nearly all the machine's memory."""
 
+ADAPTER_FILE = "adapter_model.safetensors"
+LANGUAGE = (".language_model.", ".text_model.", ".lm_head.")
+"""In the names of layers that do not read images, of models that do."""
+
 PIXEL_COUNTERS = "Qwen2VLImageProcessor"
 """How image processors are named that have limits to an image's pixels, and call them edges."""
 
@@ -52,6 +56,16 @@ def image_arguments(folder: Path, max_pixels: int) -> dict[str, Any]:
     limited = {"mm_processor_kwargs": {"size": {edge: min(area, max_pixels) for edge, area in size.items()}}}
     settled = {"limit_mm_per_prompt": {"video": 0, "audio": 0}, "mm_device_do_normalize": False}
     return settled | limited if size else settled
+
+
+def reaches_images(base: Path, adapter: Path) -> bool:
+    """Whether an adapter of the model in `base` changes what reads images, by the names of its layers."""
+    if "vision_config" not in read_json(base / "config.json"):
+        return False
+    from safetensors import safe_open
+
+    with safe_open(adapter / ADAPTER_FILE, "np") as stored:
+        return not all(any(part in name for part in LANGUAGE) for name in stored.keys())  # noqa: SIM118 - no mapping
 
 
 def _size(folder: Path) -> dict[str, int]:
