@@ -170,6 +170,7 @@ def test_patches_count_where_the_vision_tower_is_trained(fresh: Callable[..., Po
 def test_a_dry_run_looks_at_the_images_and_counts_right(folder: Path, fresh: Callable[..., Policy],
                                                         pictures: dict[str, str]) -> None:
     records = rollouts(fresh(), pictures)
+    needed = []
     for settings in (LORA, {**LORA, "train_vision": True}, FULL, {**FULL, "train_vision": True}):
         trainer = Trainer(fresh(), TrainConfig(**settings))
         found = plan(records, ModelConfig(name=str(folder), device="cpu"), TrainConfig(**settings))
@@ -177,6 +178,10 @@ def test_a_dry_run_looks_at_the_images_and_counts_right(folder: Path, fresh: Cal
         assert found["trainable_parameters"] == sum(p.numel() for p in trainer.parameters.values())
         for name in ("micro_batches", "tokens", "shared_tokens"):
             assert found[name] == metrics[name], name
+        needed.append(found["memory_mib"])
+    assert needed[0]["activations"] < needed[1]["activations"]
+    assert needed[2]["activations"] < needed[3]["activations"]
+    assert needed[2]["optimizer"] < needed[3]["optimizer"]
     missing = [dataclasses.replace(records[0], images=("/nowhere.png",)), *records[1:]]
     with pytest.raises(InputError, match="prompt 'one': image 1"):
         plan(missing, ModelConfig(name=str(folder), device="cpu"), TrainConfig(**LORA))

@@ -143,10 +143,15 @@ def cost(parts: Sequence[Part], way: Way) -> int:
     adapter, a token takes 4.1 MiB until its backward pass and a place of padding a fifteenth of that. Images count by
     `PATCH_COST`, where their way through the vision tower is trained.
     """
-    seen = math.ceil(PATCH_COST * sum(part[0].patches * (len(part) if way == "unshared" else 1) for part in parts))
+    seen = math.ceil(PATCH_COST * patches(parts, way))
     if way != "packed":
         return places(parts, way) + seen
     return (7 * MicroBatch(list(parts)).tokens + padded_tokens(parts)) // 8 + seen
+
+
+def patches(parts: Sequence[Part], way: Way) -> int:
+    """Patches that go through a vision tower that is trained; 0 where it is frozen."""
+    return sum(part[0].patches * (len(part) if way == "unshared" else 1) for part in parts)
 
 
 def places(parts: Sequence[Part], way: Way) -> int:

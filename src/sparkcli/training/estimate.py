@@ -7,6 +7,10 @@ and a model of seven billion takes seconds.
 Not counted: what a kernel needs for itself while it runs, an allocator's fragmentation, Python and its libraries. NF4
 weights are counted by their number: half a byte, a byte of scale for every 64, and the largest layer once in the type
 that is computed in.
+
+A vision tower asks for numbers on its way (the sizes of images), so prompts run as if their image tokens were words.
+Where the tower is trained, its activations are taken to be those of `PATCH_COST` tokens a patch; where it is frozen, it
+counts by its weights alone. Pixels are not counted.
 """
 
 import contextlib
@@ -25,7 +29,7 @@ from torch.utils._pytree import tree_leaves
 
 from sparkcli.config import TrainConfig
 from sparkcli.models.policy import Policy
-from sparkcli.training.batches import MicroBatch, Way
+from sparkcli.training.batches import PATCH_COST, MicroBatch, Way, patches
 from sparkcli.training.forward import Scorer
 from sparkcli.training.optimizer import Optimizer
 from sparkcli.training.outline import embody
@@ -159,7 +163,8 @@ def rehearse(tracker: Tracker, policy: Policy, config: TrainConfig, updates: Seq
 def largest(updates: Sequence[Sequence[MicroBatch]]) -> list[MicroBatch]:
     """The micro-batch of most tokens and the one of most padded places; one of them twice if an update has several."""
     batches = [batch for update in updates for batch in update]
-    chosen = [max(batches, key=lambda batch: batch.tokens), max(batches, key=lambda batch: batch.padded)]
+    chosen = [max(batches, key=lambda batch: batch.tokens + PATCH_COST * patches(batch.parts, "packed")),
+              max(batches, key=lambda batch: batch.padded)]
     several = max(map(len, updates)) > 1
     if chosen[0] is chosen[1]:
         return chosen if several else chosen[:1]
@@ -169,7 +174,11 @@ def largest(updates: Sequence[Sequence[MicroBatch]]) -> list[MicroBatch]:
 def backward(tracker: Tracker, scorer: Scorer, optimizer: Optimizer, batch: MicroBatch, config: TrainConfig) -> None:
     """A micro-batch forward and backward; the sum of its scores stands for the loss."""
     tracker.kind = "activations"
+    before = tracker.alive["activations"]
     scores = scorer(batch, "gradient" if config.entropy_bonus else "value")
+    share = PATCH_COST * patches(batch.parts, scorer.way) / batch.tokens
+    of_vision = int(share * (tracker.alive["activations"] - before))
+    tracker.add(of_vision, "activations")
     total = scores.logprobs_BT.sum()
     if config.entropy_bonus and scores.entropy_BT is not None:
         total = total + scores.entropy_BT.sum()
@@ -177,6 +186,7 @@ def backward(tracker: Tracker, scorer: Scorer, optimizer: Optimizer, batch: Micr
     total = optimizer.scale(total)
     tracker.kind = "temporaries"
     total.backward()
+    tracker.add(-of_vision, "activations")
 
 
 def moments(gradients: dict[str, Tensor]) -> dict[str, Tensor]:

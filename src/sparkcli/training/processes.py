@@ -114,6 +114,11 @@ class Processes:
             shards.cut(scorer, self._plugin, self.device, self.count)
         return scorer
 
+    def put_away(self, scorer: Scorer) -> None:
+        """To be called after passes without a backward pass; see `shards.put_away`."""
+        if self.sharded:
+            shards.put_away(scorer)
+
     def share(self, parts: Sequence[Part]) -> list[list[Part]]:
         """The parts of each process, whole, in the order given; all processes find the same shares.
 

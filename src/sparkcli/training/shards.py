@@ -74,6 +74,15 @@ def cut(scorer: Scorer, plugin: Any, device: torch.device, count: int) -> None:
             module.set_force_sum_reduction_for_comms(True)
 
 
+def put_away(scorer: Scorer) -> None:
+    """Takes back the whole weights that a pass without a backward pass leaves lying. PEFT switches an adapter's weights
+    off and on where it finds them, and FSDP would forget that once they are whole no more."""
+    from torch.distributed.fsdp import FSDPModule
+
+    if isinstance(scorer, FSDPModule):
+        scorer.reshard()
+
+
 def _unshared(scorer: Scorer, given: Any, scores: Scores) -> Scores:
     """Scores that are views of nothing: FSDP warns that what is done to a view in place goes past it."""
     entropy_BT = scores.entropy_BT

@@ -199,6 +199,7 @@ class Trainer:
 
         with scorer.running(), torch.no_grad():
             done = self.processes.spend(self._budget, parts, compute)
+        self.processes.put_away(scorer)
         found = self.processes.exchanged(parts, {
             id(sample): row for batch, rows in done for sample, row in zip(batch.samples, rows, strict=True)})
         for sample in samples:
