@@ -53,15 +53,23 @@ def content(*parts: str) -> list[dict[str, str]]:
             for part in parts]
 
 
+def made(processor: Any, *messages: dict[str, Any]) -> dict[str, Any]:
+    """What the processor makes of messages; it is given the pictures themselves, since torchvision may open files."""
+    opened = [{**message, "content": [
+        {"type": "image", "image": Image.open(part["path"])} if part["type"] == "image" else part
+        for part in message["content"]]} for message in messages]
+    return processor.apply_chat_template(opened, add_generation_prompt=True, tokenize=True, return_dict=True,
+                                         return_tensors="pt")
+
+
 @pytest.mark.parametrize("names", [["square"], ["wide"], ["odd"], ["small"], ["large"], ["odd", "large", "small"]])
 def test_ids_and_pixels_are_those_of_the_processor(
     policy: Policy, processor: Any, pictures: dict[str, str], names: list[str]
 ) -> None:
     images = [pictures[name] for name in names]
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content(*images, "How many?")}]
-    expected = processor.apply_chat_template(
-        [{"role": "system", "content": content("Be brief.")}, messages[1]], add_generation_prompt=True, tokenize=True,
-        return_dict=True, return_tensors="pt")
+    messages = [{"role": "system", "content": content("Be brief.")},
+                {"role": "user", "content": content(*images, "How many?")}]
+    expected = made(processor, *messages)
     whole = Prompt(id="x", prompt=messages)
     first = Prompt(id="x", prompt=[messages[0], {"role": "user", "content": "How many?"}], images=tuple(images))
     for prompt in (whole, first):
@@ -74,8 +82,7 @@ def test_ids_and_pixels_are_those_of_the_processor(
 
 def test_images_stand_where_the_message_has_them(policy: Policy, processor: Any, pictures: dict[str, str]) -> None:
     parts = content("Is ", pictures["wide"], " or ", pictures["odd"], " larger?")
-    expected = processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True,
-                                             tokenize=True, return_dict=True, return_tensors="pt")
+    expected = made(processor, {"role": "user", "content": parts})
     places = [part if part["type"] == "text" else {"type": "image"} for part in parts]
     prompt = Prompt(id="x", prompt=[{"role": "user", "content": places}], images=(pictures["wide"], pictures["odd"]))
     encoded = encode(prompt, policy.reader)
@@ -84,10 +91,9 @@ def test_images_stand_where_the_message_has_them(policy: Policy, processor: Any,
 
 
 def test_a_text_is_read_as_by_the_processor(policy: Policy, processor: Any) -> None:
-    expected = processor.apply_chat_template([{"role": "user", "content": content("2 + 2?")}],
-                                             add_generation_prompt=True, tokenize=True, return_dict=True)
+    expected = made(processor, {"role": "user", "content": content("2 + 2?")})
     encoded = encode(Prompt(id="x", prompt="2 + 2?"), policy.reader)
-    assert [encoded.token_ids] == expected["input_ids"] and not encoded.pixels and encoded.kinds_1T is None
+    assert [encoded.token_ids] == expected["input_ids"].tolist() and not encoded.pixels and encoded.kinds_1T is None
 
 
 def test_larger_images_are_scaled_down_and_cost_less(folder: Path, pictures: dict[str, str]) -> None:
@@ -112,11 +118,9 @@ def test_scaled_down_images_have_so_many_pixels_at_most(size: tuple[int, int], m
 
 
 def test_the_mark_of_an_image_in_a_text_is_named(policy: Policy, pictures: dict[str, str]) -> None:
-    marked = "What is <|image_pad|>?"
-    with pytest.raises(InputError, match=r"'x': .*<\|image_pad\|>.* stands for an image"):
-        encode(Prompt(id="x", prompt=marked), policy.reader)
-    with pytest.raises(InputError, match=r"'x': .*2 <\|image_pad\|> tokens and 1 images"):
-        encode(Prompt(id="x", prompt=marked, images=(pictures["odd"],)), policy.reader)
+    for images in ((), (pictures["odd"],)):
+        with pytest.raises(InputError, match=r"'x': .*<\|image_pad\|>.* stands for an image"):
+            encode(Prompt(id="x", prompt="What is <|image_pad|>?", images=images), policy.reader)
 
 
 def test_a_picture_that_is_too_thin_for_the_processor_is_named(policy: Policy, tmp_path: Path) -> None:

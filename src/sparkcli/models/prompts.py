@@ -49,6 +49,7 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
                          "give a vision-language model with -m")
     pictures = load_pictures(prompt.id, chat.images, reader)
     try:
+        _check_text(chat.messages, reader)
         encoded = _encode_images(chat.messages, pictures, reader) if pictures else _encode_text(chat, reader)
     except (TemplateError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -110,17 +111,16 @@ def _encode_text(chat: Chat, reader: Reader) -> Encoded:
     elif getattr(reader.processor, "chat_template", None):
         text = _rendered(chat.messages, reader)
     else:
-        return _checked(Encoded(tokenizer("\n\n".join(m["content"] for m in plain))["input_ids"]), reader)
-    return _checked(Encoded(tokenizer(text, add_special_tokens=False)["input_ids"]), reader)
+        return Encoded(tokenizer("\n\n".join(m["content"] for m in plain))["input_ids"])
+    return Encoded(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _checked(encoded: Encoded, reader: Reader) -> Encoded:
-    """Raises ValueError where the text itself has the token that stands for images, of which there are none."""
-    marker = getattr(reader.processor, "image_token_id", None)
-    if marker is not None and marker in encoded.token_ids:
-        raise ValueError(f"its text has {reader.tokenizer.decode([marker])!r}, which stands for an image, and there "
-                         "is none")
-    return encoded
+def _check_text(messages: list[Message], reader: Reader) -> None:
+    """Raises ValueError where text has what stands for an image: the network would look for one more."""
+    marker = getattr(reader.processor, "image_token", None)
+    texts = [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
+    if marker is not None and any(str(marker) in text for text in texts):
+        raise ValueError(f"its text has {str(marker)!r}, which stands for an image; take it out, or give the image")
 
 
 def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader: Reader) -> Encoded:
