@@ -118,6 +118,14 @@ def test_images_that_cannot_be_shown_say_why(write: Write):
     assert "Images cannot be placed: images: 0 for 1 places in the prompt" in page.text and "Which?" in page.text
 
 
+def test_real_images_are_all_on_the_contact_sheet(shared_data: Path, write: Write):
+    images = sorted((shared_data / "mathvision" / "images").iterdir())
+    page = page_on_records(str(write(*(row(path.stem, images=[str(path)]) for path in images))), 5, allow_remote=False)
+    assert page.summary == f"5 of {len(images)} prompts; {len(images)} images"
+    assert page.content.count(b"data:image/") == len(images) and page.content.count(b"<use href") == 5
+    assert len(page.content) < 20_000 * len(images)
+
+
 def test_every_link_leads_somewhere_and_every_name_is_given_once(run_folder: Path):
     page = Read(page_on_run(run_folder, 9, allow_remote=False).content)
     names = page.values("id")

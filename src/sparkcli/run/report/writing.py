@@ -28,7 +28,7 @@ from sparkcli.run.state import RunFolder
 
 WORDS = {"correct": "correct", "wrong": "wrong", "no_answer": "no answer", "timeout": "timeout", "error": "error",
          "gold_unparseable": "gold unreadable", NOT_SAMPLED: "not sampled", "Yes": "judged right",
-         "No": "judged wrong", None: "no verdict"}
+         "No": "judged wrong", None: "not verified"}
 """What the page calls what was said of a sample."""
 SIGNS = {"correct": "✓", "wrong": "✗", "no_answer": "∅", "Yes": "✓", "No": "✗"}
 TEXT_SHOWN = 20_000
