@@ -107,7 +107,7 @@ def store_image(content: bytes, folder: Path) -> Path:
                 os.fsync(file.fileno())  # a file that stands under its content's name must hold it
             os.replace(temporary, path)
     except OSError as error:
-        raise SparkError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise SparkError(f"{path}: cannot be written: {error.strerror or error}; name another folder") from None
     return path
 
 
@@ -211,16 +211,17 @@ def _fetched(url: str) -> bytes:
                     urllib.request.HTTPDefaultErrorHandler, urllib.request.UnknownHandler):
         opener.add_handler(handler())
     quoted = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]", errors="replace")
-    request = urllib.request.Request(quoted, headers={"User-Agent": f"sparkcli/{sparkcli.__version__}"})
     try:
+        request = urllib.request.Request(quoted, headers={"User-Agent": f"sparkcli/{sparkcli.__version__}"})
         with opener.open(request, timeout=SECONDS) as response:
             return _received(response)
     except urllib.error.HTTPError as error:
-        raise UnreadableError(f"the server answered {error.code} {error.reason}; check the URL") from None
+        error.close()
+        reason = " ".join(str(error.reason).split())[:120]
+        raise UnreadableError(f"the server answered {error.code} {reason}; check the URL") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise UnreadableError(f"cannot be fetched: {' '.join(str(reason).split())}; check the URL, or save the image "
-                               "as a file") from None
+        reason = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
+        raise UnreadableError(f"cannot be fetched: {reason}; check the URL, or save the image as a file") from None
 
 
 def _received(response: Any) -> bytes:
