@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from PIL import Image
 from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny, write_model
 from tests.models.vision import write_pictures, write_vision_model
+from tests.training.real import alternately
 from tests.training.references import difference, gradients_of, move
 from tests.training.trl_oracle import build, settle
 from tests.training.visions import rollouts
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForImageTextToText
 
-from sparkcli.config import ModelConfig, TrainConfig
+from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
+from sparkcli.engines.transformers.engine import TransformersEngine
 from sparkcli.errors import InputError, UsageError
 from sparkcli.method.advantages import advantages
 from sparkcli.method.objectives import objective
@@ -26,7 +30,7 @@ from sparkcli.models.pictures import Pictures
 from sparkcli.models.policy import Policy, export, load, reference, trainable
 from sparkcli.models.prefix import pad_left, pad_right
 from sparkcli.models.tower import vision_parameters
-from sparkcli.records import Scored, groups
+from sparkcli.records import Prompt, Scored, groups
 from sparkcli.training.batches import cost
 from sparkcli.training.plan import plan
 from sparkcli.training.scoring import read
@@ -130,6 +134,24 @@ def test_a_policy_goes_on_from_where_it_was_saved(fresh: Callable[..., Policy], 
         assert alone["ratio"]["max"] == pytest.approx(trainer.probe(later)["ratio"]["max"], rel=1e-4)
 
 
+@pytest.mark.parametrize("train_vision", [False, True], ids=["language", "vision too"])
+def test_peft_loads_the_adapter_as_it_is(folder: Path, fresh: Callable[..., Policy], pictures: dict[str, str],
+                                         train_vision: bool, tmp_path: Path) -> None:
+    trainer = Trainer(fresh(), TrainConfig(**LORA, train_vision=train_vision))
+    records = rollouts(trainer.policy, pictures)
+    trainer.step(records)
+    trainer.save(tmp_path / "policy")
+    model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(folder), str(tmp_path / "policy"))
+    placed = [Pictures(trainer.policy).placed(record) for record in records]
+    completions = [[record.token_ids or ()] for record in records]
+    with torch.no_grad():
+        found_BT, _ = naive_logprobs(model.eval(), placed, completions)
+        expected_BT, _ = naive_logprobs(trainer.policy.model, placed, completions)
+        assert torch.equal(found_BT, expected_BT)
+        with trainer.policy.model.disable_adapter():
+            assert not torch.allclose(naive_logprobs(trainer.policy.model, placed, completions)[0], expected_BT)
+
+
 # What is computed.
 
 
@@ -139,6 +161,26 @@ def test_rollouts_of_the_policy_itself_have_a_ratio_of_1(fresh: Callable[..., Po
     report = Trainer(policy, TrainConfig(**LORA)).probe(rollouts(policy, pictures))
     assert report["samples"] == 12
     assert report["ratio"]["min"] == pytest.approx(1, abs=1e-5) == report["ratio"]["max"]
+
+
+@pytest.mark.parametrize("settings", [LORA, {**LORA, "train_vision": True}, FULL], ids=["lora", "vision", "full"])
+def test_what_the_engine_samples_after_an_update_has_a_ratio_of_1(fresh: Callable[..., Policy],
+                                                                  pictures: dict[str, str],
+                                                                  settings: dict[str, Any]) -> None:
+    """The trainer's passes and the engine's agree on weights that have moved, with images and without."""
+    policy = fresh()
+    trainer, engine = Trainer(policy, TrainConfig(**settings)), TransformersEngine(policy)
+    prompts = [Prompt(id=record.id, prompt=record.prompt, images=record.images)
+               for record in rollouts(policy, pictures, samples=1)]
+    config = RolloutConfig(samples=4, max_tokens=12)
+
+    def sampled() -> list[Scored]:
+        return alternately([rollout for group in engine.sample(prompts, config) for rollout in group])
+
+    assert trainer.step(sampled())["updates"] == 2
+    report = trainer.probe(sampled())
+    assert report["samples"] == 12
+    assert (report["ratio"]["min"], report["ratio"]["max"]) == pytest.approx((1, 1), abs=1e-5)
 
 
 @pytest.mark.parametrize("settings", [LORA, FULL], ids=["lora", "full"])

@@ -161,7 +161,8 @@ def recomputing(network: PreTrainedModel, wanted: bool) -> Iterator[None]:
         raise UsageError(f"{network.config.model_type}: has no gradient checkpointing; train without it and with fewer "
                          "tokens_per_batch")
     layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
-    network.activation_checkpointing_enable({"use_reentrant": False})
+    verb = "activation" if hasattr(network, "activation_checkpointing_enable") else "gradient"  # the older name
+    getattr(network, f"{verb}_checkpointing_enable")({"use_reentrant": False})
     try:
         for layer in layers:
             layer.training = True
@@ -169,7 +170,7 @@ def recomputing(network: PreTrainedModel, wanted: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
-        network.activation_checkpointing_disable()
+        getattr(network, f"{verb}_checkpointing_disable")()
 
 
 @contextlib.contextmanager
