@@ -52,7 +52,8 @@ def policies(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Two adapters of the language model, one of what reads images as well; full weights of both kinds."""
     parent = tmp_path_factory.mktemp("policies")
     settings = {"lora": TrainConfig(lora_rank=4), "lora2": TrainConfig(lora_rank=4, seed=1),
-                "tower": TrainConfig(lora_rank=4, train_vision=True), "full": TrainConfig(method="full"), "seeing": TrainConfig(method="full", train_vision=True)}
+                "tower": TrainConfig(lora_rank=4, train_vision=True), "full": TrainConfig(method="full"),
+                "seeing": TrainConfig(method="full", train_vision=True)}
     for seed, (name, config) in enumerate(settings.items()):
         policy = load_tiny(folder)
         if config.method == "lora":

@@ -3,11 +3,14 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from tests.engines.contract import CONFIG, FaithfulContract, assert_same_but_for_rounding
+from tests.engines.contract import CONFIG, Contract, FaithfulContract, assert_same_but_for_rounding
 from tests.engines.openai import faulty
 from tests.engines.openai.faulty import Proxy, serving
+from tests.engines.vision_contract import VisionContract
+from tests.models.vision import Kind
 from tests.vllm.server import Server
 
 from sparkcli.config import ModelConfig, ServerConfig
@@ -16,12 +19,25 @@ from sparkcli.engines.base import Engine
 from sparkcli.records import Rollout
 
 
-class TestServer(FaithfulContract):
+class AtServer(Contract):
     """Batches of a server depend on the clock, so two calls agree but for rounding."""
+
+    url: str
+    engines: contextlib.ExitStack
+    """Ends every engine that a test opens."""
+
+    def opened(self, model: ModelConfig) -> Engine:
+        server = ServerConfig(base_url=(self.url,), sync_adapters=True, retries=12)
+        return self.engines.enter_context(contextlib.closing(open_engine(model, CONFIG, server)))
+
+    def assert_same(self, a: list[list[Rollout]], b: list[list[Rollout]]) -> None:
+        assert_same_but_for_rounding(a, b)
+
+
+class TestServer(AtServer, FaithfulContract):
 
     @pytest.fixture(autouse=True)
     def at(self, servers: Callable[..., Server], model_folder: Path) -> Iterator[None]:
-        """The server's address, and an end for every engine that a test opens."""
         self.url = servers(model_folder).base_url
         with contextlib.ExitStack() as self.engines:
             yield
@@ -30,12 +46,20 @@ class TestServer(FaithfulContract):
     def model(self, model_folder: Path) -> ModelConfig:
         return ModelConfig(name=str(model_folder), engine="openai")
 
-    def opened(self, model: ModelConfig) -> Engine:
-        server = ServerConfig(base_url=(self.url,), sync_adapters=True, retries=12)
-        return self.engines.enter_context(contextlib.closing(open_engine(model, CONFIG, server)))
 
-    def assert_same(self, a: list[list[Rollout]], b: list[list[Rollout]]) -> None:
-        assert_same_but_for_rounding(a, b)
+class TestServerThatSees(AtServer, VisionContract):
+    kind: ClassVar[Kind] = "qwen3_vl"
+    tolerance: ClassVar[float] = 1e-4
+
+    @pytest.fixture(autouse=True)
+    def at(self, servers: Callable[..., Server], folder: Path) -> Iterator[None]:
+        self.url = servers(folder).base_url
+        with contextlib.ExitStack() as self.engines:
+            yield
+
+    @pytest.fixture
+    def model(self, folder: Path) -> ModelConfig:
+        return ModelConfig(name=str(folder), engine="openai")
 
 
 class TestServerInTrouble(TestServer):

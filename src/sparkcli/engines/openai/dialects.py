@@ -3,7 +3,6 @@
 A reply is checked before it counts: what is not as it was asked for is `TroubleError`, and asked again.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,15 +10,16 @@ from typing import Any, Protocol
 from sparkcli.config import SamplingConfig
 from sparkcli.engines.groups import Sample
 from sparkcli.engines.openai.connection import RefusedError, TroubleError, UnansweredError
-from sparkcli.errors import InputError
-from sparkcli.models.prompts import encode
+from sparkcli.engines.openai.images import messages_with
+from sparkcli.engines.openai.replies import choices_in, content_in, ids_in, logprobs_in, reason_in
+from sparkcli.engines.vllm.images import difference
+from sparkcli.files.images import load_images
+from sparkcli.method.messages import chat_of
+from sparkcli.models.prompts import encode, load_pictures, scaled_down
 from sparkcli.models.reader import Reader
-from sparkcli.records import FinishReason, Prompt
+from sparkcli.records import Prompt
 
-REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 LONGER_LIMIT = "max_completion_tokens"
-ROUNDING = 1e-3
-"""A log-probability may be this far above 0, since samplers round."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Question:
     """A request for completions of one prompt, but for the model's name, their number and seed."""
 
     body: Mapping[str, Any]
+    path: str = "chat/completions"
+    """Below the base URL."""
     prompt_token_ids: Sequence[int] | None = None
     is_plain: bool = False
     """See `is_plain`."""
@@ -34,9 +36,6 @@ class Question:
 
 class Dialect(Protocol):
     """One way to ask."""
-
-    path: str
-    """Below the base URL."""
 
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
         """What is asked for a prompt. Raises InputError when it cannot be asked."""
@@ -70,9 +69,11 @@ class Dialect(Protocol):
 
 
 class Tokens:
-    """`/v1/completions` of vLLM with token ids both ways, so that what is recorded is exactly what was sampled."""
+    """vLLM's server with token ids both ways, so that what is recorded is exactly what was sampled.
 
-    path = "completions"
+    Text is given as token ids. Images go with chat messages, of which the server makes tokens and pixels by itself, as
+    it was told when it started: the tokens are compared with ours.
+    """
 
     def __init__(self, reader: Reader, vocabulary: int) -> None:
         self.reader = reader
@@ -81,16 +82,16 @@ class Tokens:
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
         """Every parameter is named: a server's own defaults come from the model's folder, and are not ours."""
         encoded = encode(prompt, self.reader, config.max_prompt_tokens)
-        if encoded.pixels:
-            raise InputError(f"prompt {prompt.id!r}: the openai engine samples prompts without images only")
         ids = encoded.token_ids
         is_greedy = config.temperature == 0
+        path, put = self._seen(prompt) if encoded.pixels else ("completions", {"prompt": ids, "logprobs": 0})
         return Question({
-            "prompt": ids, "max_tokens": self.reader.room(len(ids), config.max_tokens),
+            **put, "max_tokens": self.reader.room(len(ids), config.max_tokens),
             "temperature": config.temperature, "top_p": 1.0 if is_greedy else config.top_p,
             "top_k": 0 if is_greedy else config.top_k, "min_p": 0.0, "repetition_penalty": 1.0,
-            "presence_penalty": 0.0, "frequency_penalty": 0.0, "logprobs": 0, "return_token_ids": True,
-            "return_tokens_as_token_ids": True, "stop_token_ids": list(self.reader.stop_ids)}, ids, is_plain(config))
+            "presence_penalty": 0.0, "frequency_penalty": 0.0, "return_token_ids": True,
+            "return_tokens_as_token_ids": True, "stop_token_ids": list(self.reader.stop_ids)},
+            path, ids, is_plain(config))
 
     def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
         """See `Dialect.request`."""
@@ -103,12 +104,11 @@ class Tokens:
     def samples(self, reply: Any, question: Question, *, is_exact: bool) -> list[Sample]:
         """Ids and log-probs as they were sampled, texts still empty. See `Dialect.samples`."""
         found: list[Sample] = []
-        for choice in _choices(reply):
-            if choice.get("prompt_token_ids") != question.prompt_token_ids:
-                raise TroubleError("a reply to another prompt than was asked")
-            ids = self._ids(choice, question)
-            logprobs = _logprobs(choice, len(ids))
-            found.append(("", ids, logprobs if is_exact or question.is_plain else None, _reason(choice)))
+        for choice in choices_in(reply):
+            _check_prompt(reply, choice, question)
+            ids = ids_in(choice, question.body["max_tokens"], self.vocabulary)
+            logprobs = logprobs_in(choice, len(ids))
+            found.append(("", ids, logprobs if is_exact or question.is_plain else None, reason_in(choice)))
         return found
 
     def worded(self, samples: Sequence[Sample]) -> list[Sample]:
@@ -117,35 +117,30 @@ class Tokens:
         return [(text, ids, logprobs, reason)
                 for text, (_, ids, logprobs, reason) in zip(texts, samples, strict=True)]
 
-    def _ids(self, choice: Mapping[str, Any], question: Question) -> list[int]:
-        ids = choice.get("token_ids")
-        if not isinstance(ids, list) or not ids or not all(type(i) is int for i in ids):
-            raise TroubleError("a reply without token ids")
-        if min(ids) < 0 or max(ids) >= self.vocabulary:
-            raise TroubleError(f"token ids beyond the vocabulary's {self.vocabulary}")
-        if len(ids) > question.body["max_tokens"]:
-            raise TroubleError(f"{len(ids)} tokens, more than max_tokens ({question.body['max_tokens']})")
-        return ids
+    def _seen(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
+        """Where and how a prompt with images is put."""
+        chat = chat_of(prompt)
+        pictures = load_pictures(prompt.id, chat.images, self.reader)
+        return "chat/completions", {"messages": messages_with(chat, pictures), "logprobs": True, "top_logprobs": 0}
 
 
 class Chat:
-    """`/v1/chat/completions`, which every server has: text alone."""
+    """`/v1/chat/completions`, which every server has: text comes back, no tokens.
 
-    path = "chat/completions"
+    Images are sent as data URIs, no larger than `max_pixels`: a path or an address never leaves this machine.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, max_pixels: int, *, allow_remote_images: bool) -> None:
+        self.max_pixels = max_pixels
+        self.allow_remote_images = allow_remote_images
         self.limit = "max_tokens"
         """What the server calls the limit of new tokens; OpenAI's reasoning models know the longer name alone."""
 
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
         """`top_k` is not in OpenAI's interface, and named only where it is asked for."""
-        if prompt.images:
-            raise InputError(f"prompt {prompt.id!r}: the openai engine samples prompts without images only")
-        plain = isinstance(prompt.prompt, str)
-        messages = [{"role": "user", "content": prompt.prompt}] if plain else prompt.prompt
         top_k = {"top_k": config.top_k} if config.top_k > 0 and config.temperature > 0 else {}
-        return Question({"messages": messages, "max_tokens": config.max_tokens, "temperature": config.temperature,
-                         "top_p": config.top_p} | top_k)
+        return Question({"messages": self._messages(prompt), "max_tokens": config.max_tokens,
+                         "temperature": config.temperature, "top_p": config.top_p} | top_k)
 
     def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
         """See `Dialect.request`."""
@@ -162,52 +157,32 @@ class Chat:
 
     def samples(self, reply: Any, question: Question, *, is_exact: bool) -> list[Sample]:
         """Texts. See `Dialect.samples`."""
-        return [(_content(choice), None, None, _reason(choice)) for choice in _choices(reply)]
+        return [(content_in(choice), None, None, reason_in(choice)) for choice in choices_in(reply)]
 
     def worded(self, samples: Sequence[Sample]) -> list[Sample]:
         """The samples as they are."""
         return list(samples)
 
+    def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
+        chat = chat_of(prompt)
+        if chat.images:
+            pictures = load_images(prompt.id, chat.images, allow_remote=self.allow_remote_images)
+            return messages_with(chat, [scaled_down(picture, self.max_pixels) for picture in pictures])
+        return [{"role": "user", "content": prompt.prompt}] if isinstance(prompt.prompt, str) else prompt.prompt
+
+
+def _check_prompt(reply: Any, choice: Mapping[str, Any], question: Question) -> None:
+    """Raises unless the server has read the tokens that we have. Those of images it would always read as it did."""
+    assert question.prompt_token_ids is not None
+    if "messages" not in question.body:
+        if choice.get("prompt_token_ids") != question.prompt_token_ids:
+            raise TroubleError("a reply to another prompt than was asked")
+    elif found := difference(question.prompt_token_ids, reply.get("prompt_token_ids")):
+        raise UnansweredError(f"the server {found}")
+
 
 def _numbered(question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
     return {"model": model, **question.body, "n": number} | ({} if seed is None else {"seed": seed})
-
-
-def _choices(reply: Any) -> list[Mapping[str, Any]]:
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
-        raise TroubleError("a reply without choices")
-    return choices
-
-
-def _reason(choice: Mapping[str, Any]) -> FinishReason:
-    told = choice.get("finish_reason")
-    if isinstance(told, str) and told in REASONS:
-        return REASONS[told]
-    if told in ("content_filter", "tool_calls", "function_call"):
-        raise UnansweredError(f"the server ended a completion by {told}")
-    raise TroubleError(f"a completion that ended by {told!r}")
-
-
-def _content(choice: Mapping[str, Any]) -> str:
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else None
-    if content is None and _reason(choice) == "length":  # the whole limit went into reasoning that is not shown
-        return ""
-    if not isinstance(content, str):
-        raise TroubleError("a choice without a message")
-    return content
-
-
-def _logprobs(choice: Mapping[str, Any], tokens: int) -> list[float]:
-    told = choice.get("logprobs")
-    logprobs = told.get("token_logprobs") if isinstance(told, dict) else None
-    if not isinstance(logprobs, list) or len(logprobs) != tokens:
-        found = len(logprobs) if isinstance(logprobs, list) else "no"
-        raise TroubleError(f"{found} log-probs for {tokens} tokens")
-    if not all(isinstance(value, float | int) and math.isfinite(value) and value <= ROUNDING for value in logprobs):
-        raise TroubleError("log-probs that are none")
-    return logprobs
 
 
 def is_plain(config: SamplingConfig) -> bool:

@@ -4,7 +4,7 @@ Against vLLM servers token ids go both ways, log-probs are recorded, and policie
 server gives text alone, which is trained on only once it has been scored. All talk is done by one loop in a thread of
 its own; prompts are read as places come free, and groups come out in the order of the prompts.
 
-Not done here: images; a limit of prompt tokens at servers that are no vLLM servers, which know their own.
+Not done here: a limit of prompt tokens at servers that are no vLLM servers, which know their own.
 """
 
 import asyncio
@@ -32,7 +32,16 @@ from sparkcli.engines.openai.connection import (
 )
 from sparkcli.engines.openai.dialects import Chat, Dialect, Question, Tokens, is_plain
 from sparkcli.engines.openai.greeting import Facts, greet
-from sparkcli.engines.openai.policies import Held, check_model, held_in, leave, load, target_of, unload_others
+from sparkcli.engines.openai.policies import (
+    Held,
+    check_model,
+    check_reach,
+    held_in,
+    leave,
+    load,
+    target_of,
+    unload_others,
+)
 from sparkcli.engines.openai.servers import Pool, Server, backoff
 from sparkcli.engines.seeds import prompt_seed
 from sparkcli.errors import InputError, SparkError, UsageError
@@ -72,6 +81,7 @@ class OpenAIEngine:
         self._held: Held | None = None
         self._dialect: Dialect | None = None
         self._base: str | None = None
+        self._folder: Path | None = None
         self._has_warned = False
         self._session: aiohttp.ClientSession | None = None
         self._servers: list[Server] = []
@@ -191,9 +201,9 @@ class OpenAIEngine:
     def _choose_dialect(self) -> None:
         """Token ids where all servers take them. Then the model must be here as well, but for its weights' use."""
         if not self._facts.takes_tokens:
-            self._dialect = Chat()
+            self._dialect = Chat(self._model.max_pixels, allow_remote_images=self._model.allow_remote_images)
         else:
-            folder = model_folder(self._model.name)
+            folder = self._folder = model_folder(self._model.name)
             reader = load_reader(folder, self._model)
             architecture = load_architecture(folder, self._model).get_text_config()
             lengths = [self._facts.base.max_model_len, reader.context]
@@ -244,6 +254,8 @@ class OpenAIEngine:
 
     async def _hold(self, server: Server) -> None:
         assert self._held is not None
+        if self._folder is not None:
+            await check_reach(server, self._held, self._folder)
         if self._config.sync_adapters:
             await load(server, self._held)
         else:
@@ -276,7 +288,7 @@ class OpenAIEngine:
         assert self._dialect is not None and server.facts is not None
         body = self._dialect.request(question, server.target, number, seed)
         try:
-            reply = await server.connection.read(self._dialect.path, body)
+            reply = await server.connection.read(question.path, body)
         except RefusedError as error:
             if self._dialect.learns(error, body):
                 return await self._reply(question, number, seed, server)

@@ -16,6 +16,7 @@ import orjson
 
 from sparkcli.engines.openai.connection import RefusedError, TroubleError
 from sparkcli.engines.openai.servers import Server
+from sparkcli.engines.vllm.settings import reaches_images
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, model_fingerprint, policy_fingerprint
 from sparkcli.models.reader import Reader
@@ -122,6 +123,7 @@ async def check_model(server: Server, reader: Reader, fingerprint: str, policy: 
         policy: full weights that the server may have been started with.
     """
     assert server.facts is not None
+    server.reads_images = reader.processor is not None
     base = server.facts.base
     other = f"{server.name}: serves {base.root or base.id}, which is not the model {reader.name!r}; give that with -m"
     ids = reader.tokenizer(SAMPLE_TEXT, add_special_tokens=False)["input_ids"]
@@ -132,6 +134,26 @@ async def check_model(server: Server, reader: Reader, fingerprint: str, policy: 
     is_policy = policy is not None and policy.resolve() == Path(base.root).resolve()
     if not is_policy and model_fingerprint(Path(base.root)) != fingerprint:
         raise UsageError(other)
+
+
+async def check_reach(server: Server, held: Held, folder: Path) -> None:
+    """Raises UsageError where an adapter changes what reads images, and the server would leave that part out.
+
+    Args:
+        server: vLLM does so unless it is told otherwise when it starts.
+        held: what is to be sampled.
+        folder: of the model.
+    """
+    if held.directory is None or not held.adapter or not reaches_images(folder, held.directory):
+        return
+    try:
+        told = await server.connection.read("/server_info?config_format=json")
+    except RefusedError:
+        told = {}
+    settings = (told.get("vllm_config") or {}).get("lora_config") if isinstance(told, dict) else None
+    if not isinstance(settings, dict) or not settings.get("enable_tower_connector_lora"):
+        raise UsageError(f"{server.name}: leaves out what the adapter in {held.directory} changes of how images are "
+                         "read; start it with `sparkcli serve --vllm enable_tower_connector_lora=true`")
 
 
 async def _tokenized(server: Server, text: str) -> object:
@@ -196,6 +218,8 @@ async def _reload(server: Server, directory: str | None) -> None:
     try:
         await server.connection.call("/collective_rpc", body)
         await _reset_cache(server)
+        if server.reads_images:  # what the old weights have made of them
+            await server.connection.call("/reset_encoder_cache", {})
     except RefusedError as error:
         raise UsageError(f"{server.name}: cannot load full weights ({error}); {SERVE}, or with the environment "
                          "variable VLLM_SERVER_DEV_MODE=1") from None

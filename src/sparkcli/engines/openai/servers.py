@@ -41,6 +41,8 @@ class Server:
     """Fingerprint of full weights that were loaded into it; None: those it started with; empty: not known."""
     tells_weights: bool = True
     """Whether it says where its weights are from, as far as it has been asked."""
+    reads_images: bool = False
+    """Whether its model does."""
     adapters: set[str] = field(default_factory=set)
     """Names of adapters that were loaded into it from here."""
     is_up: bool = True

@@ -21,7 +21,7 @@ from sparkcli.engines.groups import Sample, failed, how, sampled
 from sparkcli.engines.seeds import prompt_seed
 from sparkcli.engines.vllm.containment import unwarned
 from sparkcli.engines.vllm.holding import Held, Holder
-from sparkcli.engines.vllm.images import check_same, put
+from sparkcli.engines.vllm.images import difference, put
 from sparkcli.engines.vllm.opening import Opener, Room, failures, one_line
 from sparkcli.errors import InputError, SparkError, UsageError
 from sparkcli.models.fingerprint import check_policy, model_fingerprint
@@ -189,7 +189,8 @@ class VLLMEngine:
             return encoded.token_ids, tokens_input(encoded.token_ids)
         with unwarned():
             [read] = self._holder.llm.llm_engine.renderer.render_cmpl([put(prompt, self._reader)])
-        check_same(prompt, encoded.token_ids, read["prompt_token_ids"])
+        if found := difference(encoded.token_ids, read["prompt_token_ids"]):
+            raise InputError(f"prompt {prompt.id!r}: vllm {found}; or try --engine transformers")
         return encoded.token_ids, read
 
     def _step(self, awaited: _Job) -> None:

@@ -4,9 +4,9 @@ It is given the prompt's tokens as the chat template writes them, a placeholder 
 it makes of them is compared with what we read before anything is sampled.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from sparkcli.errors import InputError
 from sparkcli.method.messages import chat_of
 from sparkcli.models.processor import counts_pixels
 from sparkcli.models.prompts import load_pictures, unexpanded
@@ -30,13 +30,13 @@ def put(prompt: Prompt, reader: Reader) -> dict[str, Any]:
             "mm_processor_kwargs": processing(reader)}
 
 
-def check_same(prompt: Prompt, ours: list[int], theirs: object) -> None:
-    """Raises InputError where vLLM has made other tokens of a prompt with images than we have.
+def difference(ours: Sequence[int], theirs: object) -> str | None:
+    """How the tokens that vLLM has made of a prompt with images differ from ours; None where they do not.
 
     What is trained on would then not be what was sampled.
     """
     if theirs == ours:
-        return
-    length = len(theirs) if isinstance(theirs, list) else "no"
-    raise InputError(f"prompt {prompt.id!r}: vllm reads its images otherwise ({length} tokens, not {len(ours)}); it "
-                     "must have the same model folder and --max-pixels, or try --engine transformers")
+        return None
+    length = f"{len(theirs)} tokens" if isinstance(theirs, list) else "tokens that it does not tell"
+    return (f"reads its images otherwise (as {length}, not {len(ours)}): the model's files and --max-pixels must be "
+            "the same there and here")

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from sparkcli.config import ModelConfig, ServeConfig
-from sparkcli.engines.vllm.settings import CPU_CACHE_GIB, WORKER, lora_rank, weights_dtype
+from sparkcli.engines.vllm.settings import (
+    CPU_CACHE_GIB,
+    WORKER,
+    image_arguments,
+    lora_rank,
+    reaches_images,
+    weights_dtype,
+)
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import check_policy, is_adapter, model_fingerprint, policy_fingerprint, read_json
 
@@ -91,6 +98,7 @@ def arguments(folder: Path, model: ModelConfig, config: ServeConfig, names: Serv
         "dtype": weights_dtype(folder, model, on_cpu=on_cpu), "max_model_len": config.max_model_len,
         "logprobs_mode": "processed_logprobs", "generation_config": "vllm", "worker_extension_cls": WORKER,
         "trust_remote_code": model.trust_remote_code or None}
+    settled |= {name: value for name, value in image_arguments(folder, model.max_pixels).items() if _knows(name)}
     if on_cpu:  # per-request seeds fail there once a prompt is read in pieces; and compiling takes longer than it saves
         settled |= {"enable_chunked_prefill": False, "enforce_eager": True}
     return settled | _adapters(folder, model, config, names) | _given(config)
@@ -100,8 +108,11 @@ def command(arguments: Mapping[str, Any]) -> list[str]:
     """The command line of the server.
 
     Raises:
-        UsageError: vLLM is not installed.
+        UsageError: vLLM is not installed, or what it needs for images.
     """
+    if "limit_mm_per_prompt" in arguments and importlib.util.find_spec("torchvision") is None:
+        raise UsageError(f"model {arguments.get('served_model_name')}: reads images, for which vllm needs torchvision, "
+                         "which is not installed; try: pip install torchvision")
     return [sys.executable, "-P", "-m", _module(), *(word for key, value in arguments.items()
                                                      for word in _words(key, value))]
 
@@ -134,6 +145,14 @@ def _module() -> str:
                      "try another version")
 
 
+def _knows(name: str) -> bool:
+    """Whether the vLLM that is installed has an argument that came late, found without importing it."""
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:
+        return True
+    return name in Path(spec.origin).parent.joinpath("engine", "arg_utils.py").read_text(encoding="utf-8")
+
+
 def _adapters(folder: Path, model: ModelConfig, config: ServeConfig, names: Served) -> dict[str, Any]:
     """Arguments about adapters, and the policy."""
     found: dict[str, Any] = {}
@@ -148,6 +167,8 @@ def _adapters(folder: Path, model: ModelConfig, config: ServeConfig, names: Serv
             found["lora_modules"] = [{"name": names.policy, "path": str(directory), "base_model_name": names.model}]
     if rank:
         found |= {"enable_lora": True, "max_lora_rank": lora_rank(rank)}
+    if names.policy and reaches_images(folder, Path(model.policy or "")):
+        found["enable_tower_connector_lora"] = True
     return found
 
 
