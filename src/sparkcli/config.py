@@ -29,7 +29,7 @@ class ModelConfig:
 
     section: ClassVar[str] = "model"
 
-    name: str = option("builtin:tiny-math", "local folder, hub id, or builtin:tiny-math", flag="-m,--model")
+    name: str = option("builtin:tiny-math", "local folder, hub id, builtin:tiny-math or builtin:tiny-vision", flag="-m,--model")
     policy: str | None = option(None, "policy directory written by train-step, on top of the model")
     engine: Literal["auto", "transformers", "vllm", "openai", "scripted"] = option(
         "auto", "what samples; auto: a server if one is given, vllm on a GPU if installed, else transformers; scripted "
@@ -241,7 +241,7 @@ class PrepareConfig:
 
     section: ClassVar[str] = "prepare"
 
-    split: str = option("train", "split of a hub dataset or of builtin:tiny-math")
+    split: str = option("train", "split of a hub dataset or of a built-in task")
     limit: int | None = option(None, "prompts at most", low=0)
     shuffle: bool = option(False, "random order (buffers the input)")
     seed: int = option(0, "of the shuffle, and of builtin problems", low=0)
@@ -272,7 +272,7 @@ class EvalConfig:
 
     section: ClassVar[str] = "eval"
 
-    prompts: str = option("builtin:tiny-math/test", "held-out prompts: a file or builtin:tiny-math/SPLIT; empty: none")
+    prompts: str = option("builtin:tiny-math/test", "held-out prompts: a file or builtin:NAME/SPLIT; empty: none")
     limit: int = option(512, "items per ability at most", low=1)
     every: int = option(0, "steps between evaluations during the run; 0: before and after only", low=0)
     during: int = option(128, "items per ability in the evaluations during the run", low=1)
@@ -288,7 +288,7 @@ class LoopConfig:
 
     section: ClassVar[str] = "loop"
 
-    prompts: str = option("builtin:tiny-math/train", "training prompts: a file or builtin:tiny-math/SPLIT")
+    prompts: str = option("builtin:tiny-math/train", "training prompts: a file or builtin:NAME/SPLIT")
     out: str = option("runs/spark", "run directory", flag="-o,--out")
     steps: int = option(32, "steps; one is a policy update and, once enough is queued, a recycled update", low=1)
     prompts_per_step: int = option(64, "prompts of the policy update", low=1)
