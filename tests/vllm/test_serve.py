@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.models.vision import write_vision_model
 from tests.vllm.server import QUIET, Server, descendants, is_alive, serving, until
 
 from sparkcli.config import ModelConfig, ServeConfig
@@ -138,8 +139,16 @@ def test_vllm_knows_every_flag_that_it_is_given(options: dict[str, list[str]], m
         found = flags.arguments(model_folder, model, config, flags.served(model, config), on_cpu=on_cpu)
         given = {word for word in flags.command(found) if word.startswith("--")}
         assert given <= options.keys()
-    assert {f"--{key.replace('_', '-')}" for key in flags.OURS} <= options.keys()
+    assert {f"--{key.replace('_', '-')}" for key in flags.OURS} | {"--enable-tower-connector-lora"} <= options.keys()
     assert options["--max-lora-rank"] == [str(rank) for rank in settings.LORA_RANKS]
+
+
+def test_vllm_knows_every_flag_of_a_model_that_reads_images(options: dict[str, list[str]], tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "model")
+    model, config = ModelConfig(name=str(folder)), ServeConfig(port=0)
+    found = flags.arguments(folder, model, config, flags.served(model, config), on_cpu=False)
+    assert {"mm_processor_kwargs", "mm_device_do_normalize"} < found.keys()
+    assert {word for word in flags.command(found) if word.startswith("--")} <= options.keys()
 
 
 def test_vllm_knows_every_option_that_the_recipes_pass_on(options: dict[str, list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,10 +14,12 @@ from tests.engines.vision_contract import VisionContract
 from tests.models.vision import Kind
 from tests.vllm.server import Server
 
-from sparkcli.config import ModelConfig, ServerConfig
+from sparkcli.config import ModelConfig, ServerConfig, TrainConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
-from sparkcli.records import Rollout
+from sparkcli.errors import UsageError
+from sparkcli.models.policy import add_adapter, load, save
+from sparkcli.records import Prompt, Rollout
 
 
 class AtServer(Contract):
@@ -60,6 +63,24 @@ class TestServerThatSees(AtServer, VisionContract):
     @pytest.fixture
     def model(self, folder: Path) -> ModelConfig:
         return ModelConfig(name=str(folder), engine="openai")
+
+    def test_images_that_the_server_reads_otherwise_are_the_error_of_their_prompt(
+        self, model: ModelConfig, prompts: list[Prompt]
+    ) -> None:
+        smaller = replace(model, max_pixels=48 * 48)
+        groups = self.run(smaller, prompts)
+        errors = {group[0].id: group[0].error for group in groups}
+        assert errors["none"] is None and errors["inline"] is None  # small enough for both
+        assert "the server reads its images otherwise (as 48 tokens, not 41): " in (errors["one"] or "")
+
+    def test_an_adapter_of_what_reads_images_is_not_sampled_in_part(
+        self, model: ModelConfig, folder: Path, tmp_path: Path
+    ) -> None:
+        policy = load(replace(model, engine="auto"))
+        add_adapter(policy, TrainConfig(lora_rank=4, train_vision=True))
+        save(policy, tmp_path / "policy", {}, None)
+        with pytest.raises(UsageError, match=r"leaves out what the adapter .* --vllm enable_tower_connector_lora=true"):
+            self.opened(replace(model, policy=str(tmp_path / "policy")))
 
 
 class TestServerInTrouble(TestServer):

@@ -2,14 +2,17 @@
 
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.models.tiny import load_tiny, write_model
+from tests.models.vision import write_vision_model
 
 from sparkcli.config import ModelConfig, ServeConfig, TrainConfig
 from sparkcli.engines.vllm import server
+from sparkcli.engines.vllm.settings import image_arguments
 from sparkcli.errors import UsageError
 from sparkcli.models.policy import add_adapter, save
 
@@ -96,6 +99,57 @@ def test_without_a_gpu_prompts_are_read_whole_and_memory_is_left(folder: Path) -
     assert settled(folder, on_cpu=True)["enable_chunked_prefill"] is False
     assert "enable_chunked_prefill" not in settled(folder)
     assert server.environment(ServeConfig(), {}, on_cpu=True)["VLLM_CPU_KVCACHE_SPACE"] == "4"
+
+
+@pytest.fixture(scope="module")
+def sees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_vision_model(tmp_path_factory.mktemp("sees") / "model")
+
+
+def test_images_are_made_room_for_and_read_as_transformers_does(sees: Path, folder: Path) -> None:
+    found = settled(sees)
+    assert (found["limit_mm_per_prompt"], found["mm_device_do_normalize"]) == ({"video": 0, "audio": 0}, False)
+    assert found["mm_processor_kwargs"] == {"size": {"shortest_edge": 32 * 32, "longest_edge": 128 * 128}}
+    assert not {name for name in settled(folder) if name.startswith(("mm_", "limit_mm"))}
+
+
+@pytest.mark.parametrize(("stored", "most", "size"), [
+    ({"size": {"shortest_edge": 100, "longest_edge": 900}}, 1 << 20, {"shortest_edge": 100, "longest_edge": 900}),
+    ({"size": {"shortest_edge": 100, "longest_edge": 900}}, 400, {"shortest_edge": 100, "longest_edge": 400}),
+    ({"size": {"shortest_edge": 100, "longest_edge": 900}}, 50, {"shortest_edge": 50, "longest_edge": 50}),
+    ({"min_pixels": 100, "max_pixels": 900}, 400, {"shortest_edge": 100, "longest_edge": 400}),
+    ({"size": {"height": 336, "width": 336}}, 400, None),
+    ({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 336}}, 400, None),
+    ({}, 400, None),
+])
+def test_pixels_are_limited_where_the_processor_counts_them(
+    stored: dict[str, Any], most: int, size: dict[str, int] | None, tmp_path: Path
+) -> None:
+    """The newer file holds the settings under a name of their own."""
+    (tmp_path / "config.json").write_text('{"vision_config": {}}')
+    settings = {"image_processor_type": "Qwen2VLImageProcessorFast", **stored}
+    for name, value in (("preprocessor_config.json", settings),
+                        ("processor_config.json", {"image_processor": settings})):
+        (tmp_path / name).write_text(json.dumps(value))
+        found = image_arguments(tmp_path, most).get("mm_processor_kwargs")
+        assert found == (None if size is None else {"size": size})
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("train_vision", [False, True])
+def test_an_adapter_of_what_reads_images_is_wholly_loaded(sees: Path, tmp_path: Path, train_vision: bool) -> None:
+    policy = load_tiny(sees)
+    add_adapter(policy, TrainConfig(lora_rank=4, train_vision=train_vision))
+    save(policy, tmp_path / "policy", {}, None)
+    assert settled(sees, tmp_path / "policy").get("enable_tower_connector_lora", False) == train_vision
+
+
+def test_without_torchvision_it_is_asked_for(sees: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_module", lambda: "the.server")
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(UsageError, match="pip install torchvision"):
+        server.command(settled(sees))
+    assert server.command(settled(folder))
 
 
 def test_variables_of_the_user_stay(folder: Path) -> None:
