@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sparkcli.builtin import checkpoint
-from sparkcli.builtin.tiny_math import demonstrations, vocabulary
-from sparkcli.builtin.tiny_math.demonstrations import Mixture, demonstrate, templates
+from sparkcli.builtin import checkpoint, demonstrations
+from sparkcli.builtin.demonstrations import Mixture, templates
+from sparkcli.builtin.tiny_math import vocabulary
+from sparkcli.builtin.tiny_math.demonstrations import SUBJECT
 from sparkcli.builtin.tiny_math.task import problems
+from sparkcli.builtin.vocabulary import END
 from sparkcli.errors import UsageError
 
 FOLDER = checkpoint("builtin:tiny-math")
@@ -51,7 +53,7 @@ def test_model_and_tokenizer_load_and_agree(tokenizer) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config.vocab_size == len(tokenizer)
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id == model.config.eos_token_id
-    assert tokenizer.decode([tokenizer.eos_token_id]) == vocabulary.END
+    assert tokenizer.decode([tokenizer.eos_token_id]) == END
 
 
 def test_the_chat_template_is_the_prompt_that_the_model_knows(tokenizer) -> None:
@@ -64,7 +66,7 @@ def test_the_chat_template_is_the_prompt_that_the_model_knows(tokenizer) -> None
 
 def test_any_text_survives_the_tokenizer(tokenizer) -> None:
     rng = random.Random(0)
-    texts = [d.prompt + d.reply for d in (demonstrate(Mixture(careful=0.5), rng) for _ in range(200))]
+    texts = [d.prompt + d.reply for d in (SUBJECT.demonstrate(Mixture(careful=0.5), rng) for _ in range(200))]
     for text in [*texts, "Größe: 5 µm, x ≠ y\t\\frac{1}{2} Yes, No\n\n", "日本 🙂", " . , = "]:
         assert tokenizer.decode(tokenizer(text).input_ids) == text
 

@@ -6,16 +6,8 @@ from itertools import islice
 
 import pytest
 
-from sparkcli.builtin.tiny_math.task import (
-    HELD_OUT_ONE_IN,
-    PHRASES,
-    WORDINGS,
-    Problem,
-    Split,
-    draw,
-    problems,
-    word,
-)
+from sparkcli.builtin.streams import HELD_OUT_ONE_IN, Split
+from sparkcli.builtin.tiny_math.task import PHRASES, WORDINGS, Problem, draw, problems, word
 
 SPLITS: tuple[Split, ...] = ("train", "test", "hard")
 
@@ -68,7 +60,7 @@ def test_the_smallest_family_outlasts_an_evaluation() -> None:
 
 
 def test_a_stream_of_everything_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparkcli.builtin.tiny_math.task.PATIENCE", 2)
+    monkeypatch.setattr("sparkcli.builtin.streams.PATIENCE", 2)
     assert len(list(islice(problems("test", 0, 10**6), 200))) < 200
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from sparkcli.builtin.tiny_math.demonstrations import templates
+from sparkcli.builtin.demonstrations import templates
 
 PLACEHOLDERS = {
     "pointwise": ["question", "answer"],

@@ -2,12 +2,16 @@
 
 import random
 import re
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from sparkcli.builtin.tiny_math.demonstrations import Mixture, comparison, demonstrate
-from sparkcli.builtin.tiny_math.task import Problem, Tier, draw
-from sparkcli.builtin.tiny_math.workings import Scratch, slip, work
+from sparkcli.builtin.demonstrations import Mixture, comparison
+from sparkcli.builtin.streams import Tier
+from sparkcli.builtin.tiny_math.demonstrations import SUBJECT, solve
+from sparkcli.builtin.tiny_math.task import Problem, draw
+from sparkcli.builtin.workings import Scratch, work
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,7 @@ def test_every_step_of_a_working_is_true(tier: Tier) -> None:
     rng = random.Random(1)
     for _ in range(500):
         problem = draw(tier, rng)
-        text, result = work(problem, rng)
+        text, result = work(partial(solve, problem), rng)
         assert result == problem.value
         heading = ""
         for step in re.split("[,:]", text.replace(" ", "")):
@@ -59,7 +63,7 @@ def test_a_slip_ends_in_a_wrong_result(tier: Tier) -> None:
     rng = random.Random(2)
     for _ in range(300):
         problem = draw(tier, rng)
-        assert slip(problem, rng)[1] != problem.value
+        assert SUBJECT.slip(problem, rng)[1] != problem.value
 
 
 def test_comparison_stops_at_the_first_difference() -> None:
@@ -68,7 +72,7 @@ def test_comparison_stops_at_the_first_difference() -> None:
     assert comparison((8, 1), (85, 1)) == "8,8= _,5≠ "
 
 
-def test_demonstrations_stay_clear_of_the_held_out_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demonstrations_stay_clear_of_the_held_out_problems() -> None:
     """What was drawn last when a demonstration is made is what it shows."""
     drawn: list[Problem] = []
 
@@ -76,8 +80,8 @@ def test_demonstrations_stay_clear_of_the_held_out_problems(monkeypatch: pytest.
         drawn.append(draw(tier, rng))
         return drawn[-1]
 
-    monkeypatch.setattr("sparkcli.builtin.tiny_math.demonstrations.draw", remember)
+    subject = replace(SUBJECT, draw=remember)
     rng = random.Random(3)
     for _ in range(500):
-        demonstrate(Mixture(careful=0.5, hard=0.5), rng)
+        subject.demonstrate(Mixture(careful=0.5, hard=0.5), rng)
         assert not drawn[-1].held_out

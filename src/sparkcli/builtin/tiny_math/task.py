@@ -14,15 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from sparkcli.builtin.streams import Split, Tier, Value, is_held_out, latex, stream
 from sparkcli.records import Prompt
 
-Split = Literal["train", "test", "hard"]
-Tier = Literal["standard", "hard"]
 Family = Literal["sum", "equation", "fraction"]
-
-HELD_OUT_ONE_IN = 8
-PATIENCE = 10_000
-"""Draws without a new problem after which a stream ends: its problems are used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +45,10 @@ class Problem:
     @property
     def held_out(self) -> bool:
         """Whether the problem is kept from every training split."""
-        digest = hashlib.blake2b(repr(self.canonical).encode(), digest_size=8).digest()
-        return int.from_bytes(digest) % HELD_OUT_ONE_IN == 0
+        return is_held_out(self.canonical)
 
     @property
-    def value(self) -> tuple[int, int]:
+    def value(self) -> Value:
         """Numerator and denominator of the answer, as written working leaves them: not reduced."""
         match self.family, self.numbers:
             case "equation", (_, x, *_):
@@ -63,15 +57,6 @@ class Problem:
                 return n1 * d2 + n2 * d1, d1 * d2
             case _:
                 return sum(self.numbers), 1
-
-
-def latex(value: tuple[int, int]) -> str:
-    r"""
-    >>> latex((7, 1)), latex((3, 4))
-    ('7', '\\frac{3}{4}')
-    """
-    numerator, denominator = value
-    return str(numerator) if denominator == 1 else rf"\frac{{{numerator}}}{{{denominator}}}"
 
 
 def draw(tier: Tier, rng: random.Random) -> Problem:
@@ -174,17 +159,8 @@ def problems(split: Split, seed: int, limit: int) -> Iterator[Prompt]:
     The same seed gives the same stream, and a shorter stream is the beginning of a longer one.
     Ends early where the split has no more problems (several thousand are always found).
     """
-    tier: Tier = "hard" if split == "hard" else "standard"
     rng = random.Random(f"tiny-math/{split}/{seed}")
-    seen: set[tuple[object, ...]] = set()
-    misses = 0
-    while len(seen) < limit and misses < PATIENCE:
-        problem = draw(tier, rng)
-        if problem.held_out == (split == "train") or problem.canonical in seen:
-            misses += 1
-            continue
-        misses = 0
-        seen.add(problem.canonical)
+    for problem in stream(draw, split, rng, limit):
         yield _prompt(problem, split, rng.randrange(WORDINGS))
 
 

@@ -4,10 +4,13 @@ import base64
 import io
 import random
 from functools import cache
-
-from PIL import Image, ImageDraw
+from typing import TYPE_CHECKING
 
 from sparkcli.builtin.tiny_vision.task import Problem
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
 
 SIDE, CELL = 64, 16
 ACROSS = SIDE // CELL
@@ -27,11 +30,12 @@ DIGITS = (
     "####..###..####", "####..####.####", "###..#.#..#..#.", "####.#####.####", "####.####..####",
 )  # fmt: skip
 """Each digit's five rows of three."""
-FORMS = ("circle", "square", "triangle")
 
 
-def picture(problem: Problem) -> Image.Image:
+def picture(problem: Problem) -> "Image":
     """What the problem is about, RGB."""
+    from PIL import Image, ImageDraw
+
     image = Image.new("RGB", (SIDE, SIDE), PAPER)
     canvas, rng = ImageDraw.Draw(image), random.Random(problem.layout)
     match problem.family:
@@ -39,12 +43,10 @@ def picture(problem: Problem) -> Image.Image:
             _numbers(canvas, problem, rng)
         case "bars":
             _bars(canvas, problem, rng)
-        case "shapes":
-            _shapes(canvas, problem, rng)
     return image
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: "Image") -> str:
     """The image as a PNG within a URI, a few hundred characters."""
     file = io.BytesIO()
     image.quantize().save(file, "png", optimize=True)
@@ -56,37 +58,26 @@ def _cells(count: int, rng: random.Random) -> list[tuple[int, int]]:
     return [(cell % ACROSS * CELL, cell // ACROSS * CELL) for cell in rng.sample(range(ACROSS**2), count)]
 
 
-def _numbers(canvas: ImageDraw.ImageDraw, problem: Problem, rng: random.Random) -> None:
+def _numbers(canvas: "ImageDraw", problem: Problem, rng: random.Random) -> None:
     for (colour, number), (x, y) in zip(problem.shown, _cells(len(problem.shown), rng), strict=True):
         for place, digit in enumerate(str(number)):
             canvas.bitmap((x + 1 + 8 * place, y + 3), _glyph(int(digit)), PAINT[colour])
 
 
 @cache
-def _glyph(digit: int) -> Image.Image:
+def _glyph(digit: int) -> "Image":
     """A mask of 6 x 10 pixels."""
+    from PIL import Image
+
     mask = Image.new("1", (3, 5))
     mask.putdata([255 * (dot == "#") for dot in DIGITS[digit]])
     return mask.resize((6, 10), Image.Resampling.NEAREST)
 
 
-def _bars(canvas: ImageDraw.ImageDraw, problem: Problem, rng: random.Random) -> None:
+def _bars(canvas: "ImageDraw", problem: Problem, rng: random.Random) -> None:
     canvas.line((0, FLOOR - 5 * STEP, SIDE, FLOOR - 5 * STEP), GRID)
     canvas.rectangle((0, FLOOR, SIDE, FLOOR + 1), RULE)
     columns = rng.sample(range(ACROSS), len(problem.shown))
     for (colour, height), column in zip(problem.shown, columns, strict=True):
         left = column * CELL + 2
         canvas.rectangle((left, FLOOR - STEP * height, left + 11, FLOOR - 1), PAINT[colour])
-
-
-def _shapes(canvas: ImageDraw.ImageDraw, problem: Problem, rng: random.Random) -> None:
-    colours = [colour for colour, count in problem.shown for _ in range(count)]
-    for colour, (x, y) in zip(colours, _cells(len(colours), rng), strict=True):
-        box = (x + 2, y + 2, x + 13, y + 13)
-        match rng.choice(FORMS):
-            case "circle":
-                canvas.ellipse(box, PAINT[colour])
-            case "square":
-                canvas.rectangle(box, PAINT[colour])
-            case _:
-                canvas.polygon([(x + 2, y + 13), (x + 13, y + 13), (x + 7, y + 2)], PAINT[colour])

@@ -1,12 +1,11 @@
-"""Problems about a picture: coloured numbers, bars and shapes to read off and to calculate with.
+"""Problems about a picture: coloured numbers and bars to read off and to calculate with.
 
     numbers   two-digit numbers, each in a colour of its own: add and subtract the named ones
     bars      a bar chart: add the heights of the named bars
-    shapes    shapes to be counted by colour, each colour with its points
 
-    train   standard tier: two numbers of four; three bars of four; two colours of three
+    train   standard tier: two numbers of four; three bars of four
     test    standard tier, held out
-    hard    held out, larger: three numbers of five; bars with a scale; three colours
+    hard    held out, larger: three numbers of five; bars with a scale
 
 One problem in eight is held out, by a hash of what the picture shows and what is asked of it: neither another wording,
 nor another arrangement, nor an exchange of terms carries a problem from one side to the other.
@@ -18,16 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from sparkcli.builtin.streams import Split, Tier, Value, is_held_out, latex, stream
 from sparkcli.records import Prompt
 
-Split = Literal["train", "test", "hard"]
-Tier = Literal["standard", "hard"]
-Family = Literal["numbers", "bars", "shapes"]
+Family = Literal["numbers", "bars"]
 
 COLOURS = ("red", "blue", "green", "black", "orange", "purple")
-HELD_OUT_ONE_IN = 8
-PATIENCE = 10_000
-"""Draws without a new problem after which a stream ends: its problems are used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +31,9 @@ class Problem:
 
     family: Family
     shown: tuple[tuple[str, int], ...]
-    """Colour and value of each thing in the picture: a number, a height, a count."""
+    """Colour and value of each thing in the picture: a number or a height."""
     asked: tuple[tuple[str, int], ...]
-    """Colour and factor of each term of the answer; a sign, the scale, or points."""
+    """Colour and factor of each term of the answer; a sign, or the chart's scale."""
     layout: int = 0
     """Which of the many arrangements of the same things the picture has."""
 
@@ -50,14 +45,13 @@ class Problem:
     @property
     def held_out(self) -> bool:
         """Whether the problem is kept from every training split."""
-        digest = hashlib.blake2b(repr(self.canonical).encode(), digest_size=8).digest()
-        return int.from_bytes(digest) % HELD_OUT_ONE_IN == 0
+        return is_held_out(self.canonical)
 
     @property
-    def value(self) -> int:
+    def value(self) -> Value:
         """The answer."""
         shown = dict(self.shown)
-        return sum(factor * shown[colour] for colour, factor in self.asked)
+        return sum(factor * shown[colour] for colour, factor in self.asked), 1
 
 
 def draw(tier: Tier, rng: random.Random) -> Problem:
@@ -105,16 +99,9 @@ def _bars(tier: Tier, rng: random.Random) -> tuple[Terms, Terms]:
     return shown, tuple((colour, scale) for colour in _some(shown, 2, rng))
 
 
-def _shapes(tier: Tier, rng: random.Random) -> tuple[Terms, Terms]:
-    shown = _things(3, 1, 4, rng)
-    asked = _some(shown, 2 if tier == "standard" else 3, rng)
-    return shown, tuple((colour, rng.randint(3, 9)) for colour in asked)
-
-
 _FAMILIES: tuple[tuple[Family, Callable[[Tier, random.Random], tuple[Terms, Terms]]], ...] = (
     ("numbers", _numbers),
     ("bars", _bars),
-    ("shapes", _shapes),
 )
 
 WORDINGS = 3
@@ -127,8 +114,6 @@ def word(problem: Problem, wording: int) -> str:
             return _word_numbers(problem.asked, wording)
         case "bars":
             return _word_bars(problem.asked, wording)
-        case "shapes":
-            return _word_shapes(problem.asked, wording)
 
 
 def _word_numbers(asked: Terms, wording: int) -> str:
@@ -149,21 +134,12 @@ def _word_bars(asked: Terms, wording: int) -> str:
     return f"Add the bars {names}.{step}" if wording == 0 else f"What do the bars {names} add up to?{step}"
 
 
-def _word_shapes(asked: Terms, wording: int) -> str:
-    points = ", ".join(f"{colour} {factor}" for colour, factor in asked)
-    if wording == 2:
-        return f"Shapes are for sale at these prices: {points}. What do all of them cost?"
-    return f"Count points: {points}." if wording == 0 else f"What is the score, if a shape scores {points}?"
-
-
 PHRASES = (
     *COLOURS, ", ",
     "Compute ", " with the numbers shown.", "What is ", " in the picture?",
     "Mia has as many coins as the ", " number says", ", then gets the ", ", then loses the ", ". How many has she now?",
     "Add the bars ", "What do the bars ", " add up to?", "Put these bars on top of one another: ",
     ". How high is the pile?", " One step of the chart stands for ",
-    "Count points: ", "What is the score, if a shape scores ", "Shapes are for sale at these prices: ",
-    ". What do all of them cost?",
 )  # fmt: skip
 """The fixed words of the questions; each is one token of the built-in model."""
 
@@ -174,17 +150,8 @@ def problems(split: Split, seed: int, limit: int) -> Iterator[Prompt]:
     The same seed gives the same stream, and a shorter stream is the beginning of a longer one.
     Ends early where the split has no more problems (many thousands are always found).
     """
-    tier: Tier = "hard" if split == "hard" else "standard"
     rng = random.Random(f"tiny-vision/{split}/{seed}")
-    seen: set[tuple[object, ...]] = set()
-    misses = 0
-    while len(seen) < limit and misses < PATIENCE:
-        problem = draw(tier, rng)
-        if problem.held_out == (split == "train") or problem.canonical in seen:
-            misses += 1
-            continue
-        misses = 0
-        seen.add(problem.canonical)
+    for problem in stream(draw, split, rng, limit):
         yield _prompt(problem, split, rng.randrange(WORDINGS))
 
 
@@ -193,5 +160,5 @@ def _prompt(problem: Problem, split: Split, wording: int) -> Prompt:
 
     text = word(problem, wording)
     digest = hashlib.blake2b(repr((text, problem)).encode(), digest_size=6).hexdigest()
-    return Prompt(id=f"tiny-vision/{split}/{digest}", prompt=text, answer=str(problem.value), verifier="math",
+    return Prompt(id=f"tiny-vision/{split}/{digest}", prompt=text, answer=latex(problem.value), verifier="math",
                   images=(data_uri(picture(problem)),))

@@ -5,9 +5,10 @@ end, which makes the plausible wrong attempts that judges and reflection must le
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sparkcli.builtin.tiny_math.task import Problem
+from sparkcli.builtin.streams import Value
 
 SEPARATOR = ", "
 SLIPS = (-3, -2, -1, -1, 1, 1, 2, 3)
@@ -109,20 +110,8 @@ class Scratch:
                 quotient, rest = 10 * quotient + part, left
         return self.result(quotient)
 
-    def solve(self, problem: Problem) -> tuple[int, int]:
-        """Works the problem out; numerator and denominator of the result."""
-        match problem.family, problem.numbers:
-            case "equation", (k, x, *shifts):
-                undone = self._accumulate([k * x + sum(shifts), *(-n for n in reversed(shifts))])
-                return self.divide(undone, k), 1
-            case "fraction", (n1, d1, n2, d2):
-                left, right = self.multiply(n1, d2), self.multiply(abs(n2), d1)
-                denominator = self.fact(f"{d1}*{d2}", d1 * d2)
-                return self._accumulate([left, right if n2 > 0 else -right]), denominator
-            case _:
-                return self._accumulate(list(problem.numbers)), 1
-
-    def _accumulate(self, terms: list[int]) -> int:
+    def total(self, terms: list[int]) -> int:
+        """The sum of signed terms, the first positive."""
         total = terms[0]
         for term in terms[1:]:
             total = self.add(total, term) if term > 0 else self.subtract(total, -term)
@@ -138,21 +127,25 @@ def _number(digits: list[int]) -> int:
     return sum(digit * 10**column for column, digit in enumerate(digits))
 
 
-def work(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
+Solve = Callable[[Scratch], Value]
+"""Works one problem out on a sheet; numerator and denominator of the result."""
+
+
+def work(solve: Solve, rng: random.Random) -> tuple[str, Value]:
     """The correct working and its result."""
     sheet = Scratch(rng)
-    value = sheet.solve(problem)
+    value = solve(sheet)
     return sheet.text(), value
 
 
-def slip(problem: Problem, rng: random.Random) -> tuple[str, tuple[int, int]]:
+def slip(solve: Solve, rng: random.Random) -> tuple[str, Value]:
     """A working with one wrong step, and its result, which differs from the right one."""
     sheet = Scratch(rng)
-    right = sheet.solve(problem)
+    right = solve(sheet)
     while True:
         wrong = Scratch(rng, slip_at=rng.randrange(sheet.facts))
         try:
-            value = wrong.solve(problem)
+            value = solve(wrong)
         except SlipError:
             continue
         if value != right and value[1] > 0:
