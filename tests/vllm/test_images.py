@@ -18,6 +18,7 @@ from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny, stir
 from tests.models.vision import write_pictures, write_vision_model
 
+from sparkcli.builtin.tiny_vision.task import problems
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.engines.transformers.engine import TransformersEngine
 from sparkcli.engines.vllm import images
@@ -203,6 +204,21 @@ class TestFresh:
         policy = load(ModelConfig(name=str(folder), policy=str(policies["seeing"]), device="cpu", max_pixels=48 * 48))
         assert worst_difference(policy, prompts, groups) < 1e-4
         assert len(groups[0][0].prompt_token_ids or ()) < len(encode(prompts[0], load_tiny(folder).reader).token_ids)
+
+
+def test_the_built_in_model_says_the_same_on_both_engines() -> None:
+    prompts = list(problems("test", 0, 24))
+    config = replace(CONFIG, samples=1, temperature=0.0, max_tokens=64)
+    model = ModelConfig(name="builtin:tiny-vision", device="cpu")
+    engine = VLLMEngine(model, config, beside_trainer=False, trained=None)
+    theirs = list(engine.sample(prompts, config))
+    drawn = sampled(engine, prompts)
+    engine.close()
+    policy = load(model)
+    for mine, their in zip(TransformersEngine(policy).sample(prompts, config), theirs, strict=True):
+        assert their[0].token_ids == mine[0].token_ids
+        assert their[0].logprobs == pytest.approx(mine[0].logprobs, abs=1e-3)
+    assert worst_difference(policy, prompts, drawn) < 1e-3
 
 
 def test_a_folder_that_says_little_is_read_as_transformers_does(tmp_path: Path, pictures: dict[str, str]) -> None:

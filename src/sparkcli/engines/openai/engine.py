@@ -35,6 +35,7 @@ from sparkcli.engines.openai.greeting import Facts, greet
 from sparkcli.engines.openai.policies import (
     Held,
     check_model,
+    check_pixels,
     check_reach,
     held_in,
     leave,
@@ -223,6 +224,8 @@ class OpenAIEngine:
         if isinstance(self._dialect, Tokens) and self._base is not None:
             policy = Path(self._model.policy) if self._model.policy else None
             await check_model(server, self._dialect.reader, self._base, policy)
+            if server.reads_images and self._folder is not None:
+                await check_pixels(server, self._folder)
 
     def _served_adapter(self) -> Path | None:
         """The folder of the adapter that --served-name names, where that is one."""

@@ -11,12 +11,13 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from sparkcli.engines.openai.connection import RefusedError, TroubleError
 from sparkcli.engines.openai.servers import Server
-from sparkcli.engines.vllm.settings import reaches_images
+from sparkcli.engines.vllm.settings import names_normalisation, reaches_images
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import is_adapter, model_fingerprint, policy_fingerprint
 from sparkcli.models.reader import Reader
@@ -136,6 +137,16 @@ async def check_model(server: Server, reader: Reader, fingerprint: str, policy: 
         raise UsageError(other)
 
 
+async def check_pixels(server: Server, folder: Path) -> None:
+    """Raises UsageError where a server would not normalise images as the model in `folder` was trained on them."""
+    if names_normalisation(folder):
+        return
+    images = (await _settings(server)).get("model_config", {}).get("multimodal_config", {})
+    if images.get("mm_device_do_normalize", True):
+        raise UsageError(f"{server.name}: takes the mean and deviation of images from the model's "
+                         f"preprocessor_config.json, which names none; {SERVE}")
+
+
 async def check_reach(server: Server, held: Held, folder: Path) -> None:
     """Raises UsageError where an adapter changes what reads images, and the server would leave that part out.
 
@@ -146,14 +157,19 @@ async def check_reach(server: Server, held: Held, folder: Path) -> None:
     """
     if held.directory is None or not held.adapter or not reaches_images(folder, held.directory):
         return
+    if not (await _settings(server)).get("lora_config", {}).get("enable_tower_connector_lora"):
+        raise UsageError(f"{server.name}: leaves out what the adapter in {held.directory} changes of how images are "
+                         "read; start it with `sparkcli serve --vllm enable_tower_connector_lora=true`")
+
+
+async def _settings(server: Server) -> dict[str, Any]:
+    """What a server says that it was started with; empty where it does not tell."""
     try:
         told = await server.connection.read("/server_info?config_format=json")
     except RefusedError:
-        told = {}
-    settings = (told.get("vllm_config") or {}).get("lora_config") if isinstance(told, dict) else None
-    if not isinstance(settings, dict) or not settings.get("enable_tower_connector_lora"):
-        raise UsageError(f"{server.name}: leaves out what the adapter in {held.directory} changes of how images are "
-                         "read; start it with `sparkcli serve --vllm enable_tower_connector_lora=true`")
+        return {}
+    found = told.get("vllm_config") if isinstance(told, dict) else None
+    return {name: value for name, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
 
 
 async def _tokenized(server: Server, text: str) -> object:

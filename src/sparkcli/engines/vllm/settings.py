@@ -68,15 +68,24 @@ def reaches_images(base: Path, adapter: Path) -> bool:
         return not all(any(part in name for part in LANGUAGE) for name in stored.keys())  # noqa: SIM118 - no mapping
 
 
-def _size(folder: Path) -> dict[str, int]:
-    """The limits of the image processor in a folder to an image's area, which it calls edges; empty without any."""
+def names_normalisation(folder: Path) -> bool:
+    """Whether the model in a folder says by which mean and deviation its images are normalised."""
+    return any(settings.get("image_mean") and settings.get("image_std") for settings in _processors(folder))
+
+
+def _processors(folder: Path) -> list[dict[str, Any]]:
+    """Settings of the image processor in a folder, the newer file first."""
     named = [path for name in ("processor_config.json", "preprocessor_config.json")
              if (path := folder / name).is_file()]
-    for stored in map(read_json, named):
-        settings = stored.get("image_processor", stored)
+    return [stored.get("image_processor", stored) for stored in map(read_json, named)]
+
+
+def _size(folder: Path) -> dict[str, int]:
+    """The limits of the image processor in a folder to an image's area, which it calls edges; empty without any."""
+    for settings in _processors(folder):
         if str(settings.get("image_processor_type", "")).startswith(PIXEL_COUNTERS):
             size = settings.get("size") or {}
-            edges = {"shortest_edge": size.get("shortest_edge") or settings.get("min_pixels"),
-                     "longest_edge": size.get("longest_edge") or settings.get("max_pixels")}
-            return edges if all(edges.values()) else {}
+            least = size.get("shortest_edge") or settings.get("min_pixels")
+            most = size.get("longest_edge") or settings.get("max_pixels")
+            return {"shortest_edge": int(least), "longest_edge": int(most)} if least and most else {}
     return {}
