@@ -127,3 +127,8 @@ def test_a_picture_that_is_too_thin_for_the_processor_is_named(policy: Policy, t
     Image.new("RGB", (500, 1)).save(tmp_path / "line.png")
     with pytest.raises(InputError, match=r"'x': .*aspect ratio"):
         encode(Prompt(id="x", prompt="?", images=(str(tmp_path / "line.png"),)), policy.reader)
+
+
+def test_images_elsewhere_are_fetched_with_leave_alone(policy: Policy) -> None:
+    with pytest.raises(InputError, match=r"'x': image 1 \(http://127\.0\.0\.1:9/a\.png\): .*--allow-remote-images"):
+        encode(Prompt(id="x", prompt="?", images=("http://127.0.0.1:9/a.png",)), policy.reader)
