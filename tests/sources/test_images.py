@@ -150,6 +150,18 @@ def test_columns_that_hold_images(folder: Path, row: dict[str, Any], expected: l
     assert prompt.extra == {name: value for name, value in row.items() if name in ("image_id", "image_size")}
 
 
+def test_a_prompt_with_an_image_beside_it_is_no_record_yet(folder: Path):
+    rows = json_lines({"id": "a", "prompt": "How many?", "answer": "2", "image": "red.png"})
+    [prompt] = prepare(rows, PrepareConfig())
+    assert (prompt.id, prompt.images) == ("a", (str(folder / "red.png"),))
+
+
+@pytest.mark.parametrize("path", ["x" * 300 + ".png", "a\0b.png"])
+def test_paths_that_cannot_be_are_told_like_missing_ones(folder: Path, path: str):
+    with pytest.raises(InputError, match=r"^rows.jsonl:1: image 1 \("):
+        list(prepare(json_lines({"question": "Q?", "answer": "2", "image": path}), PrepareConfig()))
+
+
 def test_rows_may_differ_in_where_they_have_images(folder: Path):
     rows = [{"question": "Q?", "answer": "1"}, {"question": "Q?", "answer": "2", "image": "red.png"},
             {"question": "Q?", "answer": "3", "images": ["blue.png"]}]

@@ -6,6 +6,7 @@ hash. Paths in that folder are relative to the output where the folder lies belo
 together. Data URIs are kept as files as well, unless there is no folder: they need none.
 """
 
+import os
 import stat
 from pathlib import Path
 
@@ -64,8 +65,8 @@ class Gallery:
 
     def _found(self, path: str) -> str:
         """A path as it can be opened. Tables that name files alone (`v1_0.png`) have them in `images/`."""
-        below = self._beside / "images" / path
-        return str(self._beside / path if not below.exists() or (self._beside / path).exists() else below)
+        here, below = self._beside / path, self._beside / "images" / path
+        return str(below if os.path.exists(below) and not os.path.exists(here) else here)
 
     def _kept(self, content: bytes, name: str) -> str:
         if self._folder is None:

@@ -101,8 +101,8 @@ def _check_mapping(row: Row, mapping: Mapping[str, str]) -> None:
 
 
 def _is_record(row: Row) -> bool:
-    """Whether a row already reads as a prompt, with an id, and hides no gold answer under another name."""
-    if not isinstance(row.get("id"), str) or "prompt" not in row:
+    """Whether a row already reads as a prompt, with an id, and hides no gold answer or image under another name."""
+    if not isinstance(row.get("id"), str) or "prompt" not in row or _image_columns(row) not in (None, "images"):
         return False
     if "answer" not in row and _first(row, (*_ANSWERS, "reward_model")):
         return False
