@@ -31,6 +31,8 @@ RECIPE: dict[str, dict[str, Any]] = {
     "eval": {"limit": 24},
 }
 FULL = {"train__method": "full", "train__lr": 1e-4, "loop__steps": 2}
+SEEING = {"model__name": "builtin:tiny-vision", "model__engine": "vllm", "loop__prompts": "builtin:tiny-vision/train",
+          "loop__steps": 2, "loop__prompts_per_step": 6, "loop__queue_batch": 4, "loop__keep": 4, "eval__prompts": ""}
 STRAY = 1e-3
 """How far the ratio of two probabilities of the same token may be from 1 by rounding."""
 
@@ -113,6 +115,15 @@ def test_a_loop_trains_full_weights(
     folder = finished(made)
     assert_on_policy(folder, made, tmp_path / "again")
     assert measured(folder, "before")["solve"] == measured(expected, "before")["solve"], "the base, greedily"
+
+
+@pytest.mark.parametrize("changes", [{}, {**FULL, "train__train_vision": True}], ids=["adapter", "all weights"])
+def test_a_loop_with_images(tmp_path: Path, changes: dict[str, Any]) -> None:
+    made = settings(tmp_path / "run", **{**SEEING, **changes})
+    folder = finished(made)
+    assert_on_policy(folder, made, tmp_path / "again")
+    for name in ("scored", "again-scored"):
+        assert any(rollout.images for rollout in read_all(RunFolder(folder).step(2) / f"{name}.jsonl", Scored))
 
 
 def test_a_run_that_was_killed_goes_on_though_the_server_holds_what_was_not_saved(
