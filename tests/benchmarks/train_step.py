@@ -21,7 +21,14 @@ reference pass, forward and backward; attention scores, norms and AdamW are left
 each sample and pads completions to the longest; on a CPU its head scores every position, prompts and padding included.
 The second limit is that to a trainer without padding whose head scores completions alone.
 
-The aims: 1.5 times as fast in 0.6 of the tensor memory on solving, 2.5 times in 0.4 on recycled prompts.
+With `--workloads vision` the model is a Qwen2.5-VL and each group has an image of its own, 210 to 324 image tokens. Its
+vision tower is frozen, unless `--train-vision`, and what goes through it is counted: ours must be each group's patches
+once a pass (reference, update); TRL's are those of each sample (with `--method full` without its reference, which is a
+model of its own). Both sides open and process the images within the
+clock, TRL each sample's.
+
+The aims: 1.5 times as fast in 0.6 of the tensor memory on solving, 2.5 times in 0.4 on recycled
+prompts and on images.
 """
 
 import argparse
@@ -37,10 +44,11 @@ from statistics import median
 from typing import Any
 
 from common import paired_ratio, parser, report, usable_cores
+from inputs import visions
 from inputs.rollouts import LENGTHS, SAMPLES, SHAPES, Group, Shape, draw, read_rollouts, write_model, write_rollouts
 from sides.job import Job
 
-AIMS = {"solve": (1.5, 0.6), "recycled": (2.5, 0.4)}
+AIMS = {"solve": (1.5, 0.6), "recycled": (2.5, 0.4), "vision": (2.5, 0.4)}
 """Times as fast, and share of the tensor memory."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Relative difference of losses and gradient norms."""
@@ -57,7 +65,8 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (cpu)")
     made.add_argument("--dtype", choices=[*TOLERANCE], help="weights of the model (float32, on cuda bfloat16)")
     made.add_argument("--model-size", choices=[*SHAPES], default="small", help="of the Qwen2 (small)")
-    made.add_argument("--workloads", nargs="+", choices=[*LENGTHS], default=[*LENGTHS], help="which (both)")
+    made.add_argument("--workloads", nargs="+", choices=[*AIMS], default=[*LENGTHS], help="which (solve recycled)")
+    made.add_argument("--train-vision", action="store_true", help="train the vision tower too, on both sides")
     made.add_argument("--groups", type=int, default=4, help="groups of one update (4)")
     made.add_argument("--method", choices=["lora", "full"], default="lora", help="what is trained (lora)")
     made.add_argument("--checkpointing", action="store_true", help="recompute activations, on both sides")
@@ -106,13 +115,22 @@ def apart(function: Callable[..., Any], *given: Any) -> Any:
 
 def prepare(asked: argparse.Namespace, folder: Path, workload: str) -> Job:
     """Writes the rollouts and the start of the adapter; says what a run is told."""
-    shape = SHAPES[asked.model_size]
-    groups = draw(LENGTHS[workload], asked.groups, shape.vocabulary)
-    job = Job(model=folder / "model", rollouts=folder / f"{workload}.json", adapter=folder / "adapter.safetensors",
+    vision = workload == "vision"
+    job = Job(model=folder / ("vision" if vision else "model"), rollouts=folder / f"{workload}.json",
+              adapter=folder / f"{workload}.safetensors", vision=vision, train_vision=vision and asked.train_vision,
               device=asked.device, dtype=asked.dtype, method=asked.method, checkpointing=asked.checkpointing,
               by_group=asked.generation == "group", tile=asked.tile,
               steps=2 if asked.device == "cuda" else 1)
-    apart(write_rollouts, job.rollouts, job.model, groups, job.dtype, job.device)
+    if vision:
+        apart(visions.write_model, job.model, asked.dtype)
+        groups = apart(visions.draw_pictures, folder / "pictures", asked.groups)
+        apart(visions.write_rollouts, job.rollouts, job.model, groups, job.dtype, job.device)
+    else:
+        shape = SHAPES[asked.model_size]
+        if not job.model.exists():
+            apart(write_model, job.model, shape, asked.dtype, asked.device)
+        groups = draw(LENGTHS[workload], asked.groups, shape.vocabulary)
+        apart(write_rollouts, job.rollouts, job.model, groups, job.dtype, job.device)
     if job.method == "lora":
         apart(draw_adapter, job)
     return job
@@ -132,6 +150,7 @@ def checked(job: Job, folder: Path) -> dict[str, Figures]:
     batches, groups = first["sparkcli"]["micro_batches"], len(read_rollouts(job.rollouts))
     if batches != groups:
         raise RuntimeError(f"{groups} groups went through our side in {batches} micro-batches; one each is compared")
+    check_patches(job, int(first["sparkcli"]["patches"]))
     differences = {key: relative(first["sparkcli"][key], first["TRL"][key]) for key in ("loss", "grad_norm")}
     differences["change"] = apart(distance, *changes.values())
     for key, difference in differences.items():
@@ -140,6 +159,13 @@ def checked(job: Job, folder: Path) -> dict[str, Figures]:
             values = {name: step.get(key) for name, step in first.items()}
             raise RuntimeError(f"not the same update: {key} differs by {difference:.2g} (at most {limit:g}): {values}")
     return {name: {**figures, "differences": differences} for name, figures in found.items()}
+
+
+def check_patches(job: Job, patches: int) -> None:
+    """Raises RuntimeError unless each group's image went through our tower once a pass."""
+    once = sum(group.patches for group in read_rollouts(job.rollouts))
+    if patches != 2 * once:
+        raise RuntimeError(f"{patches} patches went through our vision tower in two passes over {once}")
 
 
 def relative(value: float, expected: float) -> float:
@@ -182,9 +208,20 @@ def work(job: Job, shape: Shape, groups: Sequence[Group]) -> dict[str, Figures]:
     recomputed = {"sparkcli": job.method == "full", "TRL": True, "TRL, no padding": job.method == "full"}
     tokens = {"sparkcli": (prompts + emitted, emitted), "TRL": (rows, scored),
               "TRL, no padding": (SAMPLES * prompts + emitted, emitted)}
-    return {name: {"body_tokens": body, "head_tokens": head,
-                   "flop": body * body_flop(job, shape) + head * head_flop(job, shape, recomputed[name])}
+    patches = {name: sum(group.patches for group in groups) * (1 if name == "sparkcli" else SAMPLES)
+               for name in tokens}
+    return {name: {"body_tokens": body, "head_tokens": head, "patches": patches[name],
+                   "flop": body * body_flop(job, shape) + head * head_flop(job, shape, recomputed[name])
+                   + patches[name] * patch_flop(job, shape)}
             for name, (body, head) in tokens.items()}
+
+
+def patch_flop(job: Job, shape: Shape) -> int:
+    """Of one patch: reference, forward, and backward where the tower is trained; an adapter's own are left out."""
+    if not isinstance(shape, visions.VisionShape):
+        return 0
+    trained = (1 if job.method == "lora" else 2) if job.train_vision else 0
+    return 2 * shape.vision * (2 + trained + (job.checkpointing and job.train_vision))
 
 
 def body_flop(job: Job, shape: Shape) -> int:
@@ -205,7 +242,8 @@ def compared(asked: argparse.Namespace, folder: Path, workload: str) -> Figures:
     job = prepare(asked, folder, workload)
     first = checked(replace(job, trace=asked.profile or job.device == "cpu"), folder)
     runs = timed(job, asked.repeats)
-    arithmetic = work(job, SHAPES[asked.model_size], read_rollouts(job.rollouts))
+    shape = visions.SHAPE if job.vision else SHAPES[asked.model_size]
+    arithmetic = work(job, shape, read_rollouts(job.rollouts))
     sides = {name: side(runs[name], first[name], arithmetic[name]["flop"]) for name in SIDES}
     flop = {name: counted["flop"] for name, counted in arithmetic.items()}
 
@@ -227,7 +265,8 @@ def side(runs: Sequence[Figures], first: Figures, flop: int) -> Figures:
             "median_cpu_s": median(run["cpu_seconds"] for run in runs),
             "flop_per_s": flop / median(run["seconds"] for run in runs), "tensors_mib": step["tensors_mib"],
             "resident_mib": max(run["resident_mib"] for run in runs),
-            "grown_mib": median(run["grown_mib"] for run in runs),
+            "grown_mib": median(run["grown_mib"] for run in runs), "patches": step["patches"],
+            "tower_share": median(run["tower_s"] / run["seconds"] for run in runs),
             "loss": step["loss"], "grad_norm": step["grad_norm"]}
 
 
@@ -256,6 +295,8 @@ def table_rows(found: Mapping[str, Figures]) -> list[list[str]]:
         line("share", f"{figures['memory_share']:.2f}", f"aim {share}")
         line("RSS grew, MiB", *(f"{side['grown_mib']:,.0f}" for side in sides))
         line("RSS peak, MiB", *(f"{side['resident_mib']:,.0f}" for side in sides))
+        line("patches in tower", *(f"{side['patches']:,.0f}" for side in sides))
+        line("tower's share", *(f"{side['tower_share']:.0%}" for side in sides))
         line("tokens in body", *(f"{counted['body_tokens']:,}" for counted in work_of))
         line("tokens in head", *(f"{counted['head_tokens']:,}" for counted in work_of))
         line("TFLOP", *(f"{counted['flop'] / 1e12:,.2f}" for counted in work_of))
@@ -270,11 +311,10 @@ def main() -> None:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # TRL would spread the model over several
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        apart(write_model, folder / "model", SHAPES[asked.model_size], asked.dtype, asked.device)
         found = {workload: compared(asked, folder, workload) for workload in asked.workloads}
     settings = {"model_size": asked.model_size, "dtype": asked.dtype, "method": asked.method, "groups": asked.groups,
                 "checkpointing": asked.checkpointing, "generation": asked.generation, "tile": asked.tile,
-                "threads": asked.threads}
+                "train_vision": asked.train_vision, "threads": asked.threads}
     print(", ".join(f"{key} {value}" for key, value in settings.items()))
     report("one update on stored rollouts", ["", *(f"{workload}\n{name}" for workload in found for name in SIDES)],
            table_rows(found), {"settings": settings, **found}, asked.json, device=next(iter(found.values()))["device"])

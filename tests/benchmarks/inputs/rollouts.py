@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from sparkcli.records import Prompt
+
 SAMPLES = 8
 SEED = 1
 
@@ -76,6 +78,16 @@ class Group:
     completions: list[list[int]]
     logprobs: list[list[float]]
     rewards: list[float]
+    text: str = ""
+    """Of a prompt with an image."""
+    image: str = ""
+    """Path; empty for a prompt of token ids alone."""
+    patches: int = 0
+    """That the image is cut into."""
+
+    def record(self, id: str) -> Prompt:
+        """The prompt as people write it."""
+        return Prompt(id=id, prompt=self.text, images=(self.image,) if self.image else ())
 
 
 def draw(lengths: Lengths, groups: int, vocabulary: int) -> list[Group]:

@@ -18,6 +18,9 @@ class Job:
     checkpointing: bool
     by_group: bool
     """Loss: mean over groups of token means, or over all tokens."""
+    vision: bool = False
+    """Whether the model is vision-language, and the rollouts have images."""
+    train_vision: bool = False
     kl: float = 0.001
     rank: int = 16
     rate: float = 1e-4

@@ -6,6 +6,7 @@ from inputs.rollouts import Group, read_rollouts
 from safetensors.torch import save_file
 from sides.job import Job
 from sides.meter import Meter
+from sides.tower import Tower
 from torch import Tensor
 
 from sparkcli.config import ModelConfig, TrainConfig
@@ -23,13 +24,13 @@ def run(job: Job) -> dict[str, Any]:
     if job.method == "full":
         with reference(trainer.policy):
             pass  # loaded at the first use, which shall not fall into the step
-    meter, reports = Meter(job.device, job.trace), []
+    meter, reports, tower = Meter(job.device, job.trace), [], Tower(trainer.policy.network)
     for number in range(job.steps):
         meter.begin()
         metrics = trainer.step(scored)
         meter.end()
         reports.append({"loss": metrics["loss"], "grad_norm": metrics["grad_norm"],
-                        "micro_batches": metrics["micro_batches"], "parts": metrics["seconds"]})
+                        "micro_batches": metrics["micro_batches"], "parts": metrics["seconds"], **tower.taken()})
         if job.change and number == 0:
             save_file({name: tensor - before[name] for name, tensor in trained(trainer).items()}, job.change)
     return {"steps": [{**measured, **report} for measured, report in zip(meter.steps, reports, strict=True)],
@@ -44,10 +45,11 @@ def draw_adapter(job: Job) -> None:
 
 def new_trainer(job: Job, groups: list[Group]) -> Trainer:
     """A trainer whose micro-batches hold one group each."""
-    budget = max(len(group.prompt) + len(group.completions) * max(map(len, group.completions)) for group in groups)
+    budget = max(len(group.prompt) + len(group.completions) * max(map(len, group.completions)) +
+                 job.train_vision * group.patches for group in groups)
     config = TrainConfig(method=job.method, lora_rank=job.rank, lora_alpha=2 * job.rank, lr=job.rate, updates=1,  # type: ignore[arg-type]
                          kl=job.kl, tokens_per_batch=budget, average="group" if job.by_group else "token",
-                         gradient_checkpointing=job.checkpointing)
+                         gradient_checkpointing=job.checkpointing, train_vision=job.train_vision)
     policy = load(ModelConfig(name=str(job.model), device=job.device, dtype=job.dtype))  # type: ignore[arg-type]
     return Trainer(policy, config)
 
@@ -62,12 +64,14 @@ def trained(trainer: Trainer) -> dict[str, Tensor]:
 def records(groups: list[Group], policy: str) -> list[Scored]:
     """The stored rollouts as `verify` writes them."""
     sampling = Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=0, max_tokens=4096, engine="made up")
-    return [Scored(id=str(number), prompt="", sample=sample, samples=len(group.completions), completion="",
+    shown = [group.record(str(number)) for number, group in enumerate(groups)]
+    return [Scored(id=prompt.id, prompt=prompt.prompt, images=prompt.images, sample=sample,
+                   samples=len(group.completions), completion="",
                    prompt_token_ids=tuple(group.prompt), token_ids=tuple(completion),
                    logprobs=tuple(group.logprobs[sample]), policy=policy, sampling=sampling,
                    verdict=Verdict(status="correct" if group.rewards[sample] else "wrong", verifier="made up"),
                    reward=group.rewards[sample])
-            for number, group in enumerate(groups) for sample, completion in enumerate(group.completions)]
+            for prompt, group in zip(shown, groups, strict=True) for sample, completion in enumerate(group.completions)]
 
 
 def operators(meter: Meter) -> str:
