@@ -24,11 +24,9 @@ The second limit is that to a trainer without padding whose head scores completi
 With `--workloads vision` the model is a Qwen2.5-VL and each group has an image of its own, 210 to 324 image tokens. Its
 vision tower is frozen, unless `--train-vision`, and what goes through it is counted: ours must be each group's patches
 once a pass (reference, update); TRL's are those of each sample (with `--method full` without its reference, which is a
-model of its own). Both sides open and process the images within the
-clock, TRL each sample's.
+model of its own). Both sides open and process the images within the clock, TRL each sample's.
 
-The aims: 1.5 times as fast in 0.6 of the tensor memory on solving, 2.5 times in 0.4 on recycled
-prompts and on images.
+The aims: 1.5 times as fast in 0.6 of the tensor memory on solving, 2.5 times in 0.4 on recycled prompts and on images.
 """
 
 import argparse
