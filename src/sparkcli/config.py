@@ -29,7 +29,8 @@ class ModelConfig:
 
     section: ClassVar[str] = "model"
 
-    name: str = option("builtin:tiny-math", "local folder, hub id, builtin:tiny-math or builtin:tiny-vision", flag="-m,--model")
+    name: str = option("builtin:tiny-math", "local folder, hub id, builtin:tiny-math or builtin:tiny-vision",
+                       flag="-m,--model")
     policy: str | None = option(None, "policy directory written by train-step, on top of the model")
     engine: Literal["auto", "transformers", "vllm", "openai", "scripted"] = option(
         "auto", "what samples; auto: a server if one is given, vllm on a GPU if installed, else transformers; scripted "

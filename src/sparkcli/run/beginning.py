@@ -1,16 +1,16 @@
-"""Where a run begins or goes on: with which settings, which engine, which prompts. Nothing is written here."""
+"""Where a run begins or goes on: with which settings, which engine, which prompts. Nothing is written here
+but images of prompts that are no files."""
 
 from dataclasses import replace
 from typing import Any
 
-from sparkcli.config import PrepareConfig
 from sparkcli.engines import choose
 from sparkcli.errors import UsageError
 from sparkcli.files.recipe import read_recipe
 from sparkcli.records import Prompt
 from sparkcli.run.settings import Settings
+from sparkcli.run.sources import prompts_from
 from sparkcli.run.state import RunFolder, read_all
-from sparkcli.sources.prepare import prepare
 
 
 def begin(folder: RunFolder, settings: Settings, *, resume: bool) -> tuple[Settings, list[Prompt], str | None]:
@@ -72,7 +72,7 @@ def _prompts(folder: RunFolder, settings: Settings, before: Settings | None) -> 
         return kept
     size, source = settings.loop.prompts_per_step, settings.loop.prompts
     limit = settings.loop.steps * size
-    prompts = list(prepare(source, PrepareConfig(limit=limit, seed=settings.loop.seed)))
+    prompts = list(prompts_from(source, folder, settings, limit=limit, seed=settings.loop.seed))
     if prompts[:len(kept)] != kept:
         raise UsageError(f"{source}: no longer begins with the prompts in {folder.prompts}; start anew with another -o")
     if len(prompts) < size:

@@ -15,14 +15,13 @@ from sparkcli.bench.abilities import abilities
 from sparkcli.bench.heldout import HeldOut, held_out
 from sparkcli.bench.scaling import scaling
 from sparkcli.bench.stages import Stages
-from sparkcli.config import EvalConfig, PrepareConfig
 from sparkcli.engines.base import Engine
 from sparkcli.files.jsonl import write_atomic
 from sparkcli.method.templates import Templates
 from sparkcli.records import Prompt
 from sparkcli.run.settings import Settings
+from sparkcli.run.sources import prompts_from
 from sparkcli.run.state import RunFolder, read_all, write_all
-from sparkcli.sources.prepare import prepare
 from sparkcli.verdicts.referee import Referee
 
 
@@ -87,15 +86,4 @@ class Evaluation:
                 for part, found in results.items()}
 
     def _problems(self, source: str, limit: int | None) -> Iterable[Prompt]:
-        return prepare(source, PrepareConfig(limit=limit, seed=self.settings.eval.seed))
-
-
-def check_sources(config: EvalConfig) -> None:
-    """Reads a first prompt of each held-out source, so that a wrong name is told before the work begins.
-
-    Raises:
-        UsageError: no such source.
-        InputError: its first row cannot be read.
-    """
-    for source in filter(None, (config.prompts, config.scaling)):
-        next(iter(prepare(source, PrepareConfig(limit=1, seed=config.seed))), None)
+        return prompts_from(source, self.folder, self.settings, limit=limit, seed=self.settings.eval.seed)

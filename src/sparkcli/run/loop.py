@@ -28,8 +28,9 @@ from sparkcli.method.templates import Templates
 from sparkcli.models.policy import load
 from sparkcli.records import Prompt, Scored, groups, token_count
 from sparkcli.run.beginning import begin
-from sparkcli.run.evaluation import Evaluation, check_sources
+from sparkcli.run.evaluation import Evaluation
 from sparkcli.run.settings import Settings
+from sparkcli.run.sources import check_sources
 from sparkcli.run.state import RunFolder, locked, write_all
 from sparkcli.training.metrics import MACHINE
 from sparkcli.training.step import Trainer
@@ -70,7 +71,7 @@ def run(settings: Settings, watcher: Watcher, *, resume: bool) -> dict[str, Any]
     folder.check_free_or_run()
     with locked(folder.path):
         settings, prompts, why = begin(folder, settings, resume=resume)
-        check_sources(settings.eval)
+        check_sources(folder, settings)
         if why:
             watcher.samples_with(settings.model.engine, why)
         with opened(settings, folder, watcher, prompts) as loop:

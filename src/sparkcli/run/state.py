@@ -2,6 +2,7 @@
 
     recipe.toml        settings as resolved; written first, so that it makes a directory a run
     prompts.jsonl      training prompts, in the order of use
+    images/            images of prompts that their source holds as bytes or names by URLs
     heldout/           held-out items by ability, and the results of the evaluations before and after
     steps/000001/      rollouts, scored, recycled, again-rollouts, again-scored (of recycled prompts), queue
     policy/000001/     the policy after step 1
@@ -60,6 +61,11 @@ class RunFolder:
         return self.path / "prompts.jsonl"
 
     @property
+    def images(self) -> Path:
+        """Folder of images that are no files elsewhere; there before the run is one."""
+        return self.path / "images"
+
+    @property
     def heldout(self) -> Path:
         """Folder of the held-out items and results."""
         return self.path / "heldout"
@@ -68,7 +74,7 @@ class RunFolder:
         """Raises UsageError where there is something that no loop has written: it must not be mixed with a run."""
         if self.path.is_dir() and not self.recipe.exists():
             foreign = [entry.name for entry in self.path.iterdir()
-                       if entry.name != "lock" and not _LEFTOVER.fullmatch(entry.name)]
+                       if entry.name not in ("lock", "images") and not _LEFTOVER.fullmatch(entry.name)]
             if foreign:
                 raise UsageError(f"{self.path}: holds {min(foreign)!r} but no recipe.toml, so it is no run; "
                                  "choose another -o")

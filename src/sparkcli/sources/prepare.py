@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sparkcli.builtin import PREFIX, problems
 from sparkcli.config import PrepareConfig
@@ -16,6 +16,8 @@ from sparkcli.records import Prompt
 from sparkcli.sources.gallery import Gallery
 from sparkcli.sources.layouts import adorned, detect, prompt_of
 from sparkcli.sources.read import is_file, rows
+
+T = TypeVar("T")
 
 
 def prepare(source: str, config: PrepareConfig, notice: Callable[[str], None] | None = None, *, out: str = "-",
@@ -41,18 +43,23 @@ def prepare(source: str, config: PrepareConfig, notice: Callable[[str], None] | 
     """
     mapping = _mapping(config.map)
     errors = _Errors(config.on_error, skipped)
-    prompts: Iterator[tuple[str, Prompt]]
-    if source.startswith(PREFIX):
-        prompts = ((source, prompt) for prompt in _builtin(source, config))
+    prompts: Iterator[Prompt]
+    if source.startswith(PREFIX):  # whose images are small, within the prompts, and ours
+        prompts = _shuffled(_builtin(source, config), config)
     else:
-        prompts = _rows_as_prompts(source, config, mapping, _Notices(notice), errors)
-    if config.shuffle:
-        shuffled = list(prompts)
-        random.Random(config.seed).shuffle(shuffled)
-        prompts = iter(shuffled)
-    gallery = Gallery(_folder(source), out, config.images, allow_remote=config.allow_remote_images)
-    limited = itertools.islice(_with_images(source, prompts, gallery, errors), config.limit)
+        placed = _shuffled(_rows_as_prompts(source, config, mapping, _Notices(notice), errors), config)
+        gallery = Gallery(_folder(source), out, config.images, allow_remote=config.allow_remote_images)
+        prompts = _with_images(source, placed, gallery, errors)
+    limited = itertools.islice(prompts, config.limit)
     return (adorned(prompt, config.instruction, config.verifier) for prompt in limited)
+
+
+def _shuffled(items: Iterator[T], config: PrepareConfig) -> Iterator[T]:
+    if not config.shuffle:
+        return items
+    shuffled = list(items)
+    random.Random(config.seed).shuffle(shuffled)
+    return iter(shuffled)
 
 
 class _Errors:
