@@ -17,6 +17,7 @@ from tests.vllm.server import Server
 from sparkcli.config import ModelConfig, ServerConfig, TrainConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
+from sparkcli.engines.openai import policies
 from sparkcli.errors import UsageError
 from sparkcli.models.policy import add_adapter, load, save
 from sparkcli.records import Prompt, Rollout
@@ -72,6 +73,19 @@ class TestServerThatSees(AtServer, VisionContract):
         errors = {group[0].id: group[0].error for group in groups}
         assert errors["none"] is None and errors["inline"] is None  # small enough for both
         assert "the server reads its images otherwise (as 48 tokens, not 41): " in (errors["one"] or "")
+
+    def test_a_folder_that_does_not_say_how_images_are_normalised_needs_a_server_that_asks_transformers(
+        self, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(policies, "names_normalisation", lambda folder: False)
+        self.opened(model)
+
+        async def silent(server: object) -> dict[str, object]:
+            return {}
+
+        monkeypatch.setattr(policies, "_settings", silent)
+        with pytest.raises(UsageError, match=r"mean and deviation .* which names none; .*sparkcli serve"):
+            self.opened(model)
 
     def test_an_adapter_of_what_reads_images_is_not_sampled_in_part(
         self, model: ModelConfig, folder: Path, tmp_path: Path
