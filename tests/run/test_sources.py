@@ -31,7 +31,7 @@ def test_a_run_keeps_the_images_of_a_table_and_trains_on_them(runs: Callable[...
                   model__engine="transformers", rollout__max_tokens=8, train__method="lora", verify__verifier="exact")
     images = {str(path) for path in (folder / "images").iterdir()}
     prompts = read_all(folder / "prompts.jsonl", Prompt)
-    assert len(images) > 1 and {prompt.images[0] for prompt in prompts} == images
+    assert len(images) > 1 and {prompt.images[0] for prompt in prompts} <= images
     assert [r.error for r in read_all(folder / "steps/000001/rollouts.jsonl", Rollout) if r.error] == []
     again = [r for path in folder.glob("steps/*/again-scored.jsonl") for r in read_all(path, Scored)]
     assert again and all(set(r.images) <= images for r in again)
