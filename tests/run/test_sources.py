@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from tests.models.vision import write_pictures, write_vision_model
 
-from sparkcli.records import Prompt, Rollout, Scored
+from sparkcli.records import Prompt, Rollout
 from sparkcli.run.state import read_all
 
 
@@ -33,6 +33,4 @@ def test_a_run_keeps_the_images_of_a_table_and_trains_on_them(runs: Callable[...
     prompts = read_all(folder / "prompts.jsonl", Prompt)
     assert len(images) > 1 and {prompt.images[0] for prompt in prompts} <= images
     assert [r.error for r in read_all(folder / "steps/000001/rollouts.jsonl", Rollout) if r.error] == []
-    again = [r for path in folder.glob("steps/*/again-scored.jsonl") for r in read_all(path, Scored)]
-    assert again and all(set(r.images) <= images for r in again)
     assert (folder / "policy/000002/adapter_model.safetensors").is_file()
