@@ -7,6 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from sparkcli.builtin import TASKS
 from sparkcli.commands.console import Console
 from sparkcli.commands.options import STYLE, add, command
 from sparkcli.commands.sampling import opened
@@ -15,7 +16,7 @@ from sparkcli.errors import UsageError, nearest
 from sparkcli.files.templates import read_templates
 from sparkcli.method.templates import Templates
 
-BENCHMARKS = ("tiny-math",)
+BENCHMARKS = tuple(TASKS)
 
 Name = Annotated[str, typer.Argument(help="|".join(BENCHMARKS), metavar="BENCHMARK")]
 Limit = Annotated[int | None, typer.Option(help="items per ability at most; unset: the benchmark's own", min=1,
@@ -42,7 +43,7 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
     """
     if benchmark not in BENCHMARKS:
         raise UsageError(f"unknown benchmark {benchmark!r}{nearest(benchmark, BENCHMARKS)}")
-    from sparkcli.bench import tiny_math
+    from sparkcli.bench import builtin
     from sparkcli.bench.heldout import held_out
     from sparkcli.bench.stages import Stages
     from sparkcli.bench.tables import results_table
@@ -52,9 +53,9 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
     bare = replace(model, policy=None)
     with opened(bare, config, server, console) as engine, Referee(VerifyConfig()) as referee:
         stages = Stages(engine.sample, referee.verify, templates, config, ReflectConfig())
-        items = held_out(tiny_math.standard(), stages, min(limit or tiny_math.ITEMS, tiny_math.ITEMS))
+        items = held_out(builtin.standard(benchmark), stages, min(limit or builtin.ITEMS, builtin.ITEMS))
         engine.load_policy(Path(model.policy) if model.policy else None)
-        results = tiny_math.run(items, stages, limit)
+        results = builtin.run(benchmark, items, stages, limit)
     print(orjson.dumps({"benchmark": benchmark, "model": model.name, "policy": model.policy, **results}).decode(),
           flush=True)
     console.show(results_table({"": results}))

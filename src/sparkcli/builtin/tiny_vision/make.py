@@ -1,4 +1,16 @@
-"""Makes builtin:tiny-vision from nothing: `python -m sparkcli.builtin.tiny_vision.make --out DIR --seed 0`."""
+"""Makes builtin:tiny-vision from nothing: `python -m sparkcli.builtin.tiny_vision.make --out DIR --seed 0`.
+
+About twenty-five minutes on one idle core. First the words are grounded: single things, then whole pictures to
+list; only then the task's abilities are taught, with 15 % of terse demonstrations. The last stage sets the share of
+terse ones so that the habit is to answer at once: at 87.5 % careful ones the model would work out nearly everything, at
+85 % hardly anything.
+
+What comes out can read the pictures of the standard tier and calculate in writing nearly without error (solve 100 %,
+judge 93 %, compare 89 %, reflect 98 %), and mostly does not write: the base is mediocre by its habit, and training
+brings back what it can do. On the hard tier, which it has seen less often than it would need, it errs in writing, too.
+"""
+
+from dataclasses import replace
 
 from sparkcli.builtin.demonstrations import Mixture
 from sparkcli.builtin.making import main
@@ -7,9 +19,19 @@ from sparkcli.builtin.tiny_vision.demonstrations import SUBJECT
 from sparkcli.builtin.tiny_vision.warmstart import TinyVision
 from sparkcli.builtin.warmstart import Stage
 
+LOOKING = Mixture(careful=1.0, look=0.8, single=0.25, solve=0.2, judge=0.0, compare=0.0, reflect=0.0)
+SINGLE = replace(LOOKING, look=1.0, single=1.0, solve=0.0)
+CAREFUL = Mixture(careful=0.85, look=0.03, single=0.2, solve=0.25, judge=0.25, compare=0.22, reflect=0.23)
+JUDGING = replace(CAREFUL, look=0.02, solve=0.22, judge=0.33, compare=0.22, reflect=0.21)
 STAGES = (
-    Stage(steps=250, mixture=Mixture(careful=1.0, look=1.0, single=1.0, solve=0.0, judge=0.0, compare=0.0, reflect=0.0),
-          rate=1.0, end_rate=1.0),
+    Stage(steps=250, mixture=SINGLE, rate=1.0, end_rate=1.0),
+    Stage(steps=250, mixture=LOOKING, rate=1.0, end_rate=1.0),
+    Stage(steps=600, mixture=replace(CAREFUL, look=0.06, compare=0.2, reflect=0.22), rate=1.0, end_rate=1.0),
+    Stage(steps=400, mixture=CAREFUL, rate=0.8, end_rate=0.8),
+    Stage(steps=350, mixture=CAREFUL, rate=0.8, end_rate=0.02),
+    Stage(steps=350, mixture=JUDGING, rate=0.6, end_rate=0.02),
+    Stage(steps=300, mixture=replace(JUDGING, look=0.0, judge=0.35), rate=0.5, end_rate=0.02),
+    Stage(steps=60, mixture=Mixture(careful=0.857, judge=0.27, compare=0.25, reflect=0.23), rate=0.1, end_rate=0.01),
 )
 
 if __name__ == "__main__":

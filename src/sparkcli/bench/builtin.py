@@ -1,4 +1,4 @@
-"""The benchmark on the built-in task: five abilities on the standard tier, test-time scaling on the hard tier."""
+"""The benchmark on a built-in task: five abilities on the standard tier, test-time scaling on the hard tier."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,10 +7,9 @@ from sparkcli.bench.abilities import abilities
 from sparkcli.bench.heldout import HeldOut
 from sparkcli.bench.scaling import scaling
 from sparkcli.bench.stages import Stages
-from sparkcli.builtin.tiny_math.task import problems
+from sparkcli.builtin import PREFIX, problems
 from sparkcli.records import Prompt
 
-NAME = "tiny-math"
 ITEMS = 512
 """Items per ability."""
 HARD_PROBLEMS = 256
@@ -19,13 +18,13 @@ PROBLEMS = 100_000
 """Standard problems to make items from, at most; far fewer are drawn."""
 
 
-def standard() -> Iterable[Prompt]:
-    """Held-out problems of the standard tier."""
-    return problems("test", 0, PROBLEMS)
+def standard(name: str) -> Iterable[Prompt]:
+    """Held-out problems of the task's standard tier."""
+    return problems(PREFIX + name, "test", 0, PROBLEMS)
 
 
-def run(items: HeldOut, stages: Stages, limit: int | None) -> dict[str, dict[str, Any]]:
+def run(name: str, items: HeldOut, stages: Stages, limit: int | None) -> dict[str, dict[str, Any]]:
     """Accuracies by part and name; `limit` cuts the items and problems of each."""
-    hard = list(problems("hard", 0, min(limit or HARD_PROBLEMS, HARD_PROBLEMS)))
+    hard = list(problems(PREFIX + name, "hard", 0, min(limit or HARD_PROBLEMS, HARD_PROBLEMS)))
     found = {"abilities": abilities(items, stages), "scaling": scaling(hard, stages, stages.sampling.samples)}
     return {part: {name: value.to_json() for name, value in values.items()} for part, values in found.items()}
