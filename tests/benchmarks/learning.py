@@ -1,6 +1,7 @@
-"""What the quickstart recipe learns, over seeds: SPARK next to plain GRPO with as many policy updates.
+"""What a quickstart recipe learns, over seeds: SPARK next to plain GRPO with as many policy updates.
 
     .venv/bin/python tests/benchmarks/learning.py --repeats 5 --json learning.json
+    .venv/bin/python tests/benchmarks/learning.py --recipe recipes/quickstart-vision.toml --repeats 3
 
 GRPO is the same loop with `loop.recycle` off: the updates that SPARK spends on recycled prompts go to solving. Both
 start from the same checkpoint and answer the same held-out problems; a seed draws other training problems and samples.

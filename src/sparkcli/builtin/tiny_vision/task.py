@@ -141,7 +141,8 @@ PHRASES = (
     "Add the bars ", "What do the bars ", " add up to?", "Put these bars on top of one another: ",
     ". How high is the pile?", " One step of the chart stands for ",
 )  # fmt: skip
-"""The fixed words of the questions; each is one token of the built-in model."""
+"""The fixed words of the questions; each is one token of the built-in model, but for the scale of a chart after a full
+stop, which with its space is a token itself."""
 
 
 def problems(split: Split, seed: int, limit: int) -> Iterator[Prompt]:
