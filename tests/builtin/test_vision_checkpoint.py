@@ -66,7 +66,7 @@ def test_model_and_tokenizer_load_and_agree(net, tokenizer) -> None:
     model = net.model
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config.text_config.vocab_size == len(tokenizer)
-    assert model.generation_config.eos_token_id == tokenizer.eos_token_id == model.config.eos_token_id
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id == model.config.text_config.eos_token_id
     assert tokenizer.decode([tokenizer.eos_token_id]) == END
     assert model.config.image_token_id == tokenizer.convert_tokens_to_ids(vocabulary.IMAGE)
 

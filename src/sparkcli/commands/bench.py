@@ -40,6 +40,7 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
     the N of voting and best-of-N.
 
     sparkcli bench run tiny-math --policy runs/quickstart/policy/000032 --max-tokens 128
+    sparkcli bench run tiny-vision -m builtin:tiny-vision --max-tokens 128
     """
     if benchmark not in BENCHMARKS:
         raise UsageError(f"unknown benchmark {benchmark!r}{nearest(benchmark, BENCHMARKS)}")
