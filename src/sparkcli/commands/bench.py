@@ -37,10 +37,9 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
         console: Console) -> None:
     """Results go to standard output as JSON, and to standard error as a table. Items to judge, to compare and to
     reflect on are made from the bare model's answers, so that every policy of a model is asked the same. --samples is
-    the N of voting and best-of-N.
+    the N of voting and best-of-N. tiny-vision needs a model that reads images, such as builtin:tiny-vision.
 
     sparkcli bench run tiny-math --policy runs/quickstart/policy/000032 --max-tokens 128
-    sparkcli bench run tiny-vision -m builtin:tiny-vision --max-tokens 128
     """
     if benchmark not in BENCHMARKS:
         raise UsageError(f"unknown benchmark {benchmark!r}{nearest(benchmark, BENCHMARKS)}")
