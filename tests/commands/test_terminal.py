@@ -75,7 +75,7 @@ def test_quiet_still_tells_errors(cli: Cli, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("words", "expected"), [
-    ("sparkcli re", ["recycle", "reflect"]),
+    ("sparkcli re", ["recycle", "reflect", "report"]),
     ("sparkcli rollout --temp", ["--temperature"]),
     ("sparkcli bench ", ["list", "run"]),
 ])
