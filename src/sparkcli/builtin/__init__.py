@@ -2,6 +2,13 @@
 
     builtin:tiny-math     arithmetic; 0.8 million parameters (tiny_math/)
     builtin:tiny-vision   pictures to read off and to calculate with; a million parameters (tiny_vision/)
+
+streams.py          tiers, splits, the hold-out
+workings.py         written arithmetic: correct workings, and workings with one slip
+demonstrations.py   what the warm start imitates: replies to every prompt wording
+vocabulary.py       the tokenizers: bytes, and one token for each fixed phrase
+warmstart.py        the training loop of the warm start
+making.py           makes a checkpoint, and measures it
 """
 
 import importlib

@@ -2,8 +2,8 @@
 
 task.py             problems, their hold-out and their gold answers
 pictures.py         the picture of a problem
-demonstrations.py   what the warm start imitates: replies to every prompt wording
+demonstrations.py   how they are read and worked out in writing
 vocabulary.py       the tokenizer and the image processor
-warmstart.py        the net, and how demonstrations become batches
+warmstart.py        the net, and how it reads a batch
 make.py             makes checkpoint/ (the log of the shipped one: make.log)
 """
