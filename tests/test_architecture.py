@@ -45,8 +45,8 @@ MAY_BE_HEAVY = ("models.", "training.", "engines.", "verifiers.math", "verifiers
 
 MUST_BE_LIGHT = ("models", "models.locate", "models.fingerprint", "training", "engines", "engines.base",
                  "engines.scripted", "verdicts.referee", "sources.prepare", "builtin", "builtin.streams",
-                 "builtin.tiny_math", "builtin.tiny_math.task", "builtin.tiny_vision", "builtin.tiny_vision.task",
-                 "builtin.tiny_vision.pictures")
+                 "builtin.tiny_math", "builtin.tiny_math.task", "builtin.tiny_vision", "builtin.tiny_vision.problem",
+                 "builtin.tiny_vision.task", "builtin.tiny_vision.pictures")
 """Modules that commands without a model import before they work, or that a cheap call needs."""
 
 

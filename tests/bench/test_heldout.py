@@ -5,10 +5,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from tests.bench.conftest import Model, boxed, problem, shown_to_judge
 
 from sparkcli.bench.heldout import PROBLEMS_PER_ITEM, SAMPLES, HeldOut, held_out
 from sparkcli.bench.stages import Stages
+from sparkcli.engines.groups import failed, how
+from sparkcli.errors import SparkError
 from sparkcli.records import Prompt, dumps
 
 PROBLEMS = [problem(str(number), answer=str(number)) for number in range(1000)]
@@ -21,6 +24,14 @@ def mixed(prompt: Prompt, number: int, greedy: bool) -> str:
 
 def sizes(items: HeldOut) -> dict[str, int]:
     return {name: len(found) for name, found in vars(items).items()}
+
+
+def test_problems_that_cannot_be_sampled_are_no_problems_without_a_result(stages: Callable[..., Stages]) -> None:
+    asked = stages(Model(mixed))
+    failing = replace(asked, sample=lambda prompts, config: (
+        failed(prompt, how(config, "none/0"), None, f"prompt {prompt.id!r}: has images") for prompt in prompts))
+    with pytest.raises(SparkError, match=r"none of \d+ held-out problems could be sampled; the first: prompt '.*: has"):
+        held_out(PROBLEMS, failing, 10)
 
 
 def test_as_many_of_each_kind_as_asked_for(stages: Callable[..., Stages]) -> None:

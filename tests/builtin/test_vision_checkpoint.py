@@ -13,7 +13,8 @@ from sparkcli.builtin.streams import Split
 from sparkcli.builtin.tiny_vision import vocabulary
 from sparkcli.builtin.tiny_vision.demonstrations import SUBJECT
 from sparkcli.builtin.tiny_vision.pictures import picture
-from sparkcli.builtin.tiny_vision.task import Problem, problems
+from sparkcli.builtin.tiny_vision.problem import Problem
+from sparkcli.builtin.tiny_vision.task import problems
 from sparkcli.builtin.vocabulary import END
 
 FOLDER = checkpoint("builtin:tiny-vision")

@@ -11,7 +11,8 @@ from PIL import Image
 
 from sparkcli.builtin.streams import HELD_OUT_ONE_IN, Split
 from sparkcli.builtin.tiny_vision.pictures import CELL, FLOOR, PAINT, PAPER, SIDE, STEP, data_uri, picture
-from sparkcli.builtin.tiny_vision.task import COLOURS, PHRASES, WORDINGS, Problem, draw, problems, word
+from sparkcli.builtin.tiny_vision.problem import COLOURS, Problem
+from sparkcli.builtin.tiny_vision.task import PHRASES, WORDINGS, draw, problems, word
 
 SPLITS: tuple[Split, ...] = ("train", "test", "hard")
 NUMBERS = Problem("numbers", (("red", 47), ("blue", 38), ("green", 12), ("black", 90)), (("red", 1), ("blue", -1)), 5)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sparkcli.bench.stages import Stages
+from sparkcli.errors import SparkError
 from sparkcli.method.draws import rng
 from sparkcli.method.prompts import answer_of, ask_again, ask_if_right, ask_which
 from sparkcli.method.templates import JudgeWording, Templates
@@ -39,6 +40,9 @@ def held_out(problems: Iterable[Prompt], stages: Stages, limit: int) -> HeldOut:
     right or always wrong gives no mixed answers to `PROBLEMS_PER_ITEM * limit` of them.
 
     Problems are sampled a batch at a time; the items do not depend on its size.
+
+    Raises:
+        SparkError: not one problem of a batch could be sampled.
     """
     items = HeldOut()
     source = itertools.islice(problems, PROBLEMS_PER_ITEM * limit)
@@ -48,7 +52,10 @@ def held_out(problems: Iterable[Prompt], stages: Stages, limit: int) -> HeldOut:
         if not chunk:
             break
         items.solve += chunk[: limit - len(items.solve)]
-        for group in stages.drawn(chunk, SAMPLES):
+        drawn = stages.drawn(chunk, SAMPLES)
+        if all(sample.error for group in drawn for sample in group):
+            raise SparkError(f"none of {len(chunk)} held-out problems could be sampled; the first: {drawn[0][0].error}")
+        for group in drawn:
             _add(items, group, stages.templates, limit)
     return items
 

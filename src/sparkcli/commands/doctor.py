@@ -7,11 +7,13 @@ import platform
 import sys
 
 from sparkcli import __version__
+from sparkcli.builtin import PREFIX, TASKS, checkpoint
 from sparkcli.commands.options import command
 from sparkcli.config import ModelConfig, ServerConfig
+from sparkcli.errors import UsageError
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "math-verify", "orjson", "typer",
-            "rich")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "pillow", "math-verify", "orjson",
+            "typer", "rich")
 OPTIONAL = {"vllm": "vllm", "bitsandbytes": "qlora"}
 """Packages, and the extras that bring them."""
 
@@ -40,8 +42,7 @@ def _facts() -> list[tuple[str, str]]:
     facts += [(name, _version(name) or f"not installed; optional: pip install 'sparkcli[{extra}]'")
               for name, extra in OPTIONAL.items()]
     return [*facts, ("device", _device()), ("engine", "{} ({})".format(*choose(ModelConfig(), ServerConfig()))),
-            ("sandbox for code", _sandbox()),
-            ("built-in model", "builtin:tiny-math" if _builtin() else "MISSING from this installation")]
+            ("sandbox for code", _sandbox()), *(("built-in model", _builtin(name)) for name in TASKS)]
 
 
 def _version(package: str) -> str | None:
@@ -82,11 +83,9 @@ def _sandbox() -> str:
     return ", ".join(layers)
 
 
-def _builtin() -> bool:
-    from sparkcli.errors import UsageError
-    from sparkcli.models.locate import model_folder
-
+def _builtin(name: str) -> str:
     try:
-        return model_folder("builtin:tiny-math").is_dir()
-    except UsageError:
-        return False
+        checkpoint(f"{PREFIX}{name}")
+    except UsageError as error:
+        return f"MISSING: {error}"
+    return f"{PREFIX}{name}"

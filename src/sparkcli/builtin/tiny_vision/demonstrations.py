@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from sparkcli.builtin.demonstrations import Subject
 from sparkcli.builtin.streams import Value
-from sparkcli.builtin.tiny_vision.task import COLOURS, WORDINGS, Problem, draw, word
+from sparkcli.builtin.tiny_vision.problem import COLOURS, Problem
+from sparkcli.builtin.tiny_vision.task import WORDINGS, draw, word
 from sparkcli.builtin.workings import SEPARATOR, Scratch
 
 LOOK = "List what the picture shows."

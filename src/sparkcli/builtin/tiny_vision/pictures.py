@@ -6,7 +6,7 @@ import random
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sparkcli.builtin.tiny_vision.task import Problem
+from sparkcli.builtin.tiny_vision.problem import Problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image

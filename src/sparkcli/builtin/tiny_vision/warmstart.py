@@ -17,7 +17,7 @@ from sparkcli.builtin.demonstrations import Demonstration
 from sparkcli.builtin.making import Net
 from sparkcli.builtin.tiny_vision import vocabulary
 from sparkcli.builtin.tiny_vision.pictures import ACROSS, CELL, picture
-from sparkcli.builtin.tiny_vision.task import Problem
+from sparkcli.builtin.tiny_vision.problem import Problem
 from sparkcli.builtin.tiny_vision.vocabulary import FRAMES, MERGE, PATCH
 from sparkcli.builtin.warmstart import Ids, imitation_loss, padded
 
