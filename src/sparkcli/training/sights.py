@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from sparkcli.errors import InputError
 from sparkcli.models.pictures import Pictures
 from sparkcli.models.policy import Policy
-from sparkcli.models.sight import Placed, text
+from sparkcli.models.sight import Placed, patches, text
 from sparkcli.models.tower import vision_parameters
 from sparkcli.training.samples import Sample
 
@@ -38,14 +38,7 @@ class Sights:
                 if sample.prompt is not None:
                     placed = self.place(sample)
                     check_tokens(sample, placed)
-                    sample.patches = self._patches(placed) if is_trained else 0
-
-    def _patches(self, placed: Placed) -> int:
-        """Patches of a prompt's images, as the vision tower's own settings cut them."""
-        vision = getattr(self._policy.network.config, "vision_config", None)
-        size = getattr(vision, "patch_size", 14)
-        numbers = 3 * size * size * getattr(vision, "temporal_patch_size", 1)
-        return sum(tensor.numel() // numbers for name, tensor in placed.pixels.items() if name == "pixel_values")
+                    sample.patches = patches(self._policy.network, placed.pixels) if is_trained else 0
 
 
 def check_tokens(sample: Sample, placed: Placed) -> None:
