@@ -111,8 +111,8 @@ def _encode_text(chat: Chat, reader: Reader) -> Encoded:
     elif getattr(reader.processor, "chat_template", None):
         text = _rendered(chat.messages, reader)
     else:
-        return Encoded(tokenizer("\n\n".join(m["content"] for m in plain))["input_ids"])
-    return Encoded(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return Encoded(tokenizer("\n\n".join(m["content"] for m in plain), verbose=False)["input_ids"])
+    return Encoded(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _check_text(messages: list[Message], reader: Reader) -> None:
@@ -141,7 +141,8 @@ def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader:
 
 def _options(text: str, reader: Reader) -> dict[str, Any]:
     begins = reader.tokenizer.bos_token
-    return {"add_special_tokens": False} if begins is not None and text.startswith(begins) else {}
+    quietly = {"verbose": False}  # of prompts that are too long `check_length` tells
+    return quietly | ({"add_special_tokens": False} if begins is not None and text.startswith(begins) else {})
 
 
 def _rendered(messages: list[Message], reader: Reader) -> str:
