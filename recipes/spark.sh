@@ -23,7 +23,8 @@ run_seed=$(setting seed)
 mkdir -p "$out"
 mkdir "$out/steps" "$out/policy"
 prompts=$out/prompts.jsonl order=$out/order.jsonl queue=$out/queue.jsonl
-stage prepare "$(setting prompts)" --limit $((steps * prompts_per_step)) --seed "$run_seed" -o "$prompts"
+stage prepare "$(setting prompts)" --limit $((steps * prompts_per_step)) --seed "$run_seed" --images "$out/images" \
+  > "$prompts"
 : > "$order" > "$queue"
 while (($(wc -l < "$order") < steps * prompts_per_step)); do cat "$prompts" >> "$order"; done   # a line: a pass
 

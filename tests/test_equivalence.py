@@ -28,10 +28,11 @@ def contents(folder: Path, but: set[str]) -> dict[str, bytes]:
     return {str(path): (folder / path).read_bytes() for path in files if path.parts[0] not in but}
 
 
-def both(folder: Path, repository: Path, **settings: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def both(folder: Path, repository: Path, recipe: str = "recipes/quickstart.toml",
+         **settings: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """What the pipeline and the loop write, each once."""
-    ran("recipes/spark.sh", repository=repository, LOOP_OUT=str(folder / "pipeline"), **settings)
-    ran("sparkcli", "loop", "recipes/quickstart.toml", repository=repository, LOOP_OUT=str(folder / "loop"), **settings)
+    ran("recipes/spark.sh", recipe, repository=repository, LOOP_OUT=str(folder / "pipeline"), **settings)
+    ran("sparkcli", "loop", recipe, repository=repository, LOOP_OUT=str(folder / "loop"), **settings)
     return contents(folder / "pipeline", OF_THE_PIPELINE_ALONE), contents(folder / "loop", OF_THE_LOOP_ALONE)
 
 
@@ -50,6 +51,15 @@ def test_so_they_do_with_an_adapter_and_a_network_that_is_sampled(tmp_path: Path
     pipeline, loop = both(tmp_path, repository, LOOP_STEPS="1", LOOP_QUEUE_BATCH="4", MODEL_ENGINE="transformers",
                           TRAIN_METHOD="lora")
     assert {"steps/000001/again-scored.jsonl", "policy/000001/adapter_model.safetensors"} <= loop.keys()
+    assert sorted(pipeline) == sorted(loop)
+    assert [name for name in loop if loop[name] != pipeline[name]] == []
+
+
+@pytest.mark.slow
+def test_so_they_do_with_pictures(tmp_path: Path, repository: Path) -> None:
+    pipeline, loop = both(tmp_path, repository, "recipes/quickstart-vision.toml", LOOP_STEPS="1", LOOP_QUEUE_BATCH="4",
+                          MODEL_ENGINE="transformers")
+    assert {"steps/000001/again-scored.jsonl", "policy/000001/model.safetensors"} <= loop.keys()
     assert sorted(pipeline) == sorted(loop)
     assert [name for name in loop if loop[name] != pipeline[name]] == []
 
