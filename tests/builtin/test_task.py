@@ -13,14 +13,6 @@ SPLITS: tuple[Split, ...] = ("train", "test", "hard")
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_stream_is_its_seed(split: Split) -> None:
-    again = list(problems(split, 7, 50))
-    assert list(problems(split, 7, 50)) == again
-    assert list(problems(split, 7, 20)) == again[:20]
-    assert list(problems(split, 8, 50)) != again
-
-
-@pytest.mark.parametrize("split", SPLITS)
 def test_a_stream_repeats_nothing_and_says_what_verifies_it(split: Split) -> None:
     stream = list(problems(split, 0, 1000))
     assert len({prompt.id for prompt in stream}) == len({prompt.prompt for prompt in stream}) == 1000

@@ -4,4 +4,6 @@ import pytest
 
 
 def test_vllm_is_installed() -> None:
-    pytest.importorskip("vllm", reason="vllm is not installed here; `make test-vllm` runs these tests where it is")
+    vllm = pytest.importorskip("vllm", reason="vllm is not installed here; `make test-vllm` runs these tests where it "
+                                              "is")
+    assert vllm.__version__

@@ -48,7 +48,7 @@ def is_held_out(canonical: tuple[object, ...]) -> bool:
 
 
 def stream(draw: Callable[[Tier, random.Random], P], split: Split, rng: random.Random,
-                       limit: int) -> Iterator[P]:
+           limit: int) -> Iterator[P]:
     """Up to `limit` different problems of a split; `rng` may be used between two of them.
 
     Ends early where the split has no more problems.
@@ -67,7 +67,8 @@ def stream(draw: Callable[[Tier, random.Random], P], split: Split, rng: random.R
 
 
 def latex(value: Value) -> str:
-    r"""
+    r"""The result as gold answers have it.
+
     >>> latex((7, 1)), latex((3, 4))
     ('7', '\\frac{3}{4}')
     """
