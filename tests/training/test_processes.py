@@ -62,16 +62,29 @@ def outcome(folder: Path, name: str, kind: str) -> Path:
 
 
 def two_processes(*arguments: str) -> None:
-    """Runs the worker twice, and fails with what it said."""
+    """Runs the worker twice, and fails with what it said.
+
+    A process that a signal ended is given one more chance, and said so: gloo's threads let go of tensors beside the
+    interpreter, and once in some hundred runs on a busy machine torch 2.13 crashes there. Nothing else is repeated.
+    """
+    codes, said = launched(*arguments)
+    if min(codes) < 0:
+        print(f"a signal ended a process ({codes}), and all began again; it said:", *said, sep="\n")
+        codes, said = launched(*arguments)
+    assert codes == [0, 0], "\n".join(said)
+
+
+def launched(*arguments: str) -> tuple[list[int], list[str]]:
+    """Exit codes of two workers, and what they said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-              "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCES)}
+              "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCES), "PYTHONFAULTHANDLER": "1"}
     running = [subprocess.Popen([sys.executable, str(WORKER), *arguments], stderr=subprocess.PIPE, text=True,
                                 env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
     said = [process.communicate()[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+    return [process.returncode for process in running], said
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ Alone, nothing here costs anything, and torch.distributed is not initialised.
 import heapq
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeVar
@@ -38,6 +39,8 @@ from sparkcli.training.optimizer import Optimizer
 T = TypeVar("T")
 BUCKET = 1 << 26
 """Numbers of gradient that are summed in one message: 256 MiB."""
+PARTING_S = 0.2
+"""Time for the threads of gloo to let go of what they sent."""
 
 
 class Processes:
@@ -82,6 +85,9 @@ class Processes:
         """Parts from the others, at the end of the work."""
         if self.count > 1:
             distributed.destroy_process_group()
+            # gloo's threads let go of tensors after the work is done, for which they need the interpreter; one that
+            # comes when it is closing aborts the process. What was cut keeps the threads alive: torch caches its mesh.
+            time.sleep(PARTING_S)
 
     @property
     def sharded(self) -> bool:
