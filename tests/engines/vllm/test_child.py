@@ -21,8 +21,9 @@ FAMILY = (f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{SL
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('there', flush=True); {SLEEP}"
 
 PARENT = """
-import sys
+import signal, sys
 from sparkcli.engines.vllm.child import started
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, in all that it starts
 with started([sys.executable, "-c", sys.argv[1]], {}) as child:
     child.wait_until(lambda: "there\\n" in child.lines, 20)
     print(child.process.pid, flush=True)
