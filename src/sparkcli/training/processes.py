@@ -39,7 +39,7 @@ from sparkcli.training.optimizer import Optimizer
 T = TypeVar("T")
 BUCKET = 1 << 26
 """Numbers of gradient that are summed in one message: 256 MiB."""
-PARTING_S = 0.2
+PARTING_SECONDS = 0.2
 """Time for the threads of gloo to let go of what they sent."""
 
 
@@ -87,7 +87,7 @@ class Processes:
             distributed.destroy_process_group()
             # gloo's threads let go of tensors after the work is done, for which they need the interpreter; one that
             # comes when it is closing aborts the process. What was cut keeps the threads alive: torch caches its mesh.
-            time.sleep(PARTING_S)
+            time.sleep(PARTING_SECONDS)
 
     @property
     def sharded(self) -> bool:
