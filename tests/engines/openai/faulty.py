@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
@@ -19,6 +20,12 @@ from aiohttp import web
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines.scripted import ScriptedEngine
 from sparkcli.records import Prompt
+
+TURNS = 5
+"""Of a loop, at least as many as asyncio takes from a connection that comes in to one that its server knows."""
+
+PATIENCE = 0.01
+"""Seconds for requests in progress when a server is closed. To aiohttp 0 means for ever."""
 
 Fault = Callable[[web.Request, Callable[[], Awaitable[web.Response]]], Awaitable[web.StreamResponse]]
 """Replies to a request; the second argument is what a whole server would reply."""
@@ -205,7 +212,7 @@ class Running:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.runners: dict[int, web.AppRunner] = {}
+        self.runners: dict[int, tuple[web.AppRunner, socket.socket]] = {}
         for server in servers:
             self.start(server)
 
@@ -214,11 +221,11 @@ class Running:
 
     def stop(self, server: Faulty) -> None:
         """As if it were killed: nothing listens, and open connections end."""
-        asyncio.run_coroutine_threadsafe(self.runners.pop(server.port).cleanup(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(ended(*self.runners.pop(server.port)), self.loop).result(10)
 
     def close(self) -> None:
-        for runner in self.runners.values():
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), self.loop).result(10)
+        for running in self.runners.values():
+            asyncio.run_coroutine_threadsafe(ended(*running), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
         self.loop.close()
@@ -226,13 +233,21 @@ class Running:
     async def _start(self, server: Faulty) -> None:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_route("*", "/{path:.*}", server.handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0, handler_cancellation=True)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=PATIENCE, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", server.port)
-        await site.start()
+        listening = socket.create_server(("127.0.0.1", server.port))
+        await web.SockSite(runner, listening).start()
         server.port = runner.addresses[0][1]
         server.url = f"http://127.0.0.1:{server.port}/v1"
-        self.runners[server.port] = runner
+        self.runners[server.port] = runner, listening
+
+
+async def ended(runner: web.AppRunner, listening: socket.socket) -> None:
+    """Cleans up, once those are connections that have just come in: asyncio forgets their sockets otherwise."""
+    asyncio.get_running_loop().remove_reader(listening)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    await runner.cleanup()
 
 
 @contextlib.contextmanager
