@@ -1,5 +1,6 @@
 """The openai engine at servers that misbehave: nothing lost, nothing doubled, in order, in time."""
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -143,13 +144,20 @@ def test_input_is_read_as_places_come_free(server: Answerer) -> None:
 
 
 def test_dropping_the_groups_cancels_the_requests(server: Answerer) -> None:
-    server.always = faulty.only("wait", faulty.hang)
+    async def last_or_never(request: web.Request, reply: Callable[[], Awaitable[web.Response]]) -> web.StreamResponse:
+        """Prompts are taken in until a group is ready: that is after all have been asked for."""
+        while "wait" in await request.text() or server.open < 4:
+            await asyncio.sleep(0.01)
+        return await reply()
+
+    server.always = last_or_never
     with opened(server) as engine:
         stream = engine.sample([Prompt(id=word, prompt=word) for word in ("go", "wait 1", "wait 2", "wait 3")], CONFIG)
         assert next(stream)[0].id == "go"
-        assert until(lambda: server.open == 3)
+        assert server.open == 3
         stream.close()
         assert until(lambda: server.open == 0) and server.cancelled == 3
+        server.always = None
         assert_whole(list(engine.sample(prompts(4), CONFIG)), 4)
 
 
