@@ -183,7 +183,7 @@ def test_a_fault_costs_another_try(server: Answerer, fault: faulty.Fault) -> Non
     whole = sampled(server)
     server.asked.clear()
     server.faults = [fault, fault]
-    assert sampled(server, timeout=0.3) == whole
+    assert sampled(server, timeout=1.0) == whole
     assert len(server.asked) == 14
 
 
@@ -191,8 +191,8 @@ def test_a_fault_costs_another_try(server: Answerer, fault: faulty.Fault) -> Non
 def test_a_fault_that_stays_is_the_prompts_error_in_bounded_time(server: Answerer, fault: faulty.Fault) -> None:
     server.always = fault
     start = time.monotonic()
-    groups = sampled(server, timeout=0.1, retries=2, count=5)
-    assert time.monotonic() - start < 5
+    groups = sampled(server, timeout=0.5, retries=2, count=5)
+    assert time.monotonic() - start < 15
     assert [[(r.id, r.finish_reason, r.samples) for r in group] for group in groups] == [
         [(str(number), "error", 1)] for number in range(5)]
     assert all(server.url in (group[0].error or "") and "asked 3 times" in (group[0].error or "") for group in groups)
@@ -233,7 +233,7 @@ def test_retry_after_is_kept_to(server: Answerer) -> None:
     server.faults = [faulty.status(429, retry_after=0.5)]
     start = time.monotonic()
     assert_whole(sampled(server))
-    assert 0.5 <= time.monotonic() - start < 1.5
+    assert 0.5 <= time.monotonic() - start < 5
 
 
 def test_another_server_takes_what_one_has_no_time_for(server: Answerer) -> None:
@@ -242,7 +242,7 @@ def test_another_server_takes_what_one_has_no_time_for(server: Answerer) -> None
     with serving(busy):
         start = time.monotonic()
         assert_whole(sampled(server, busy))
-    assert time.monotonic() - start < 2 and len(busy.asked) <= 4
+    assert time.monotonic() - start < 15 and len(busy.asked) <= 4
 
 
 def test_a_date_to_come_back_at() -> None:
@@ -308,7 +308,7 @@ def test_without_any_server_the_command_ends_and_keeps_what_is_finished(server: 
         start = time.monotonic()
         with pytest.raises(SparkError, match=r"no server has answered for 1 s .*--resume") as caught:
             groups.extend(stream)
-        assert caught.value.exit_code == 1 and 0.9 < time.monotonic() - start < 4
+        assert caught.value.exit_code == 1 and 0.9 < time.monotonic() - start < 10
     assert [group[0].id for group in groups] == [str(number) for number in range(len(groups))]
     assert groups + sampled(server)[len(groups):] == sampled(server)
 
