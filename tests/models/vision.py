@@ -34,8 +34,8 @@ PATCH = 8
 TEXT: dict[str, Any] = {
     "hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-6, "bos_token_id": None}
-VISION: dict[str, Any] = {
-    "depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "patch_size": PATCH,
+VISION: dict[str, Any] = {  # multiples of 64 wide, the blocks of NF4
+    "depth": 2, "hidden_size": 64, "intermediate_size": 128, "num_heads": 2, "patch_size": PATCH,
     "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": TEXT["hidden_size"]}
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.models.vision import Kind, write_pictures, write_vision_model
 from tests.training.conftest import VOCABULARY
+from tests.training.visions import rollouts
 from torch.nn import Parameter
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -194,6 +196,21 @@ def test_an_adapter_learns_on_weights_of_any_precision(
     assert losses[0] > losses[2] > losses[5]
     assert {p.dtype for p in again.parameters.values()} == {torch.float32}
     assert all(torch.equal(p, frozen[name]) for name, p in again.policy.model.named_parameters() if name in frozen)
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
+def test_an_adapter_learns_to_see_on_weights_of_4_bits(kind: Kind, tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "model", kind=kind)
+    trainer = Trainer(policy(folder, load_in_4bit=True), dataclasses.replace(LORA, train_vision=True))
+    frozen = {name: p.detach().clone() for name, p in trainer.policy.model.named_parameters() if not p.requires_grad}
+    before = {name: p.detach().clone() for name, p in trainer.parameters.items()}
+    records = rollouts(trainer.policy, write_pictures(tmp_path / "pictures"))
+    losses = [trainer.step(of(trainer, records))["loss"] for _ in range(3)]
+    assert losses[0] - losses[2] > 0.1  # then it is clipped
+    changed = [name for name, p in trainer.parameters.items() if not torch.equal(p, before[name])]
+    assert changed == list(before) and any("visual" in name for name in changed)
+    assert all(torch.equal(p, frozen[name]) for name, p in trainer.policy.model.named_parameters() if name in frozen)
 
 
 @pytest.fixture(scope="session")
