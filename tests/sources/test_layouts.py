@@ -46,6 +46,17 @@ def test_rows_with_options_are_verified_as_a_choice_of_them(column: str, answer:
     assert (made.answer, made.extra[column]) == (answer, ["8 kg", "12 kg"])
 
 
+@pytest.mark.parametrize(("answer", "expected"), [(0, "A"), (1, "B"), (2, "2"), (True, "True"), ("1", "1")])
+def test_a_whole_number_is_the_place_of_an_option(answer: Any, expected: str):
+    """Also where another option is that number: texts would be chosen by a text."""
+    row, told = {"question": "How many?", "choices": ["1", "0"], "answer": answer}, []
+    made = prompt_of(row, detect(row, {}, "f:1"), "f:1", tell=told.append)
+    assert made.answer == expected
+    is_place = expected in "AB"
+    assert told == ["an answer that is a whole number is the place of an option, counted from 0"] * is_place
+    assert made.extra.get("row_answer", "1") == answer
+
+
 @pytest.mark.parametrize("options", [[], None, ["one"], [1, 2], "[]", "any of them"])
 def test_rows_without_texts_to_choose_from_have_the_usual_verifier(options: Any):
     row = {"question": "How heavy?", "options": options, "answer": "12"}

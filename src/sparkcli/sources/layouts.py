@@ -15,8 +15,8 @@ Images are taken from the first of `images`, `decoded_image`, `image`, `image_pa
 from `image_1`, `image_2` and so on; a row without any has none. `sources/places.py` says where they stand.
 
 A row with a gold answer and texts as `options`, `choices` or `option` gets the verifier `choice` with these texts: the
-answer may be a letter or a text. They are written after a question that does not have them yet; chat messages are taken
-to be complete.
+answer may be a letter, a text, or a whole number, the place of an option from 0 (its letter is the answer then). They
+are written after a question that does not have them yet; chat messages are taken to be complete.
 
 Other columns are carried. A column whose name has another meaning in our records, or whose content went into
 a field only in part, is carried as `row_NAME`.
@@ -31,7 +31,7 @@ from typing import Any
 from sparkcli.errors import InputError, UsageError, nearest
 from sparkcli.records import RECORDS, Prompt, from_json, question_of
 from sparkcli.sources.cells import gold_in, id_in, images_in, json_value, question_in
-from sparkcli.sources.choices import options_in, with_options
+from sparkcli.sources.choices import letter_at, options_in, with_options
 from sparkcli.sources.places import Images, placed
 from sparkcli.sources.read import Row
 
@@ -163,7 +163,11 @@ def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Call
     options = next((texts for column in _OPTIONS if (texts := options_in(row.get(column)))), None)
     fields = _question(row, layout, place, images, options or [], tell)
     if layout.answer is not None:
-        answer = gold_in(_required(row, layout.answer, place), f"{place}: {layout.answer}")
+        cell = _required(row, layout.answer, place)
+        answer = gold_in(cell, f"{place}: {layout.answer}")
+        if letter := letter_at(cell, options or []):
+            tell("an answer that is a whole number is the place of an option, counted from 0")
+            answer = letter
         fields |= {"answer": answer} if answer is not None else {}
     if layout.id is not None:
         name = id_in(_required(row, layout.id, place), f"{place}: {layout.id}", number_prefix)
