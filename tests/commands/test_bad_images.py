@@ -204,4 +204,4 @@ def test_the_real_way_from_rows_to_recycled_prompts(cli: Cli, folder: Path, mode
     again = cli("rollout", "-m", model, "--engine", "transformers", "-n", "1", "--max-tokens", "2",
                 "--max-pixels", "20000", stdin=recycled.out)
     assert again.code == 0, again.err
-    assert {json.loads(line)["finish_reason"] for line in again.out.splitlines()} <= {"stop", "length"}
+    assert not any("error" in json.loads(line) for line in again.out.splitlines())
