@@ -68,6 +68,7 @@ class Net(ABC, Generic[P, B]):
 
     def save(self, out: Path) -> None:
         """Writes the folder."""
+        self.tokenizer.backend_tokenizer.no_padding()  # which `inputs` has turned on
         self.model.save_pretrained(out)
         self.tokenizer.save_pretrained(out)
 

@@ -2,12 +2,12 @@
 
 About twenty-five minutes on one idle core. First the words are grounded: single things, then whole pictures to
 list; only then the task's abilities are taught, with 15 % of terse demonstrations. The last stage sets the share of
-terse ones so that the habit is to answer at once: at 87.5 % careful ones the model would work out nearly everything, at
-85 % hardly anything.
+terse ones, and with it the habit: with 12.5 % the model works out nearly everything, with 14.3 % it mostly answers at
+once.
 
-What comes out can read the pictures of the standard tier and calculate in writing nearly without error (solve 100 %,
-judge 93 %, compare 89 %, reflect 98 %), and mostly does not write: the base is mediocre by its habit, and training
-brings back what it can do. On the hard tier, which it has seen less often than it would need, it errs in writing, too.
+What comes out reads the pictures of the standard tier and calculates in writing nearly without error (98 % and more of
+every ability), and mostly does not write: the base is mediocre by its habit, and training brings back what it can do.
+On the hard tier, which it has seen less often than it would need, it errs in writing, too (69 to 88 %).
 """
 
 from dataclasses import replace
