@@ -15,7 +15,7 @@ own with `--recipe RECIPE`. The flag of the stage, then `SPARKCLI_<SECTION>_<KEY
 | recipe | |
 |---|---|
 | `quickstart.toml` | the built-in model: three minutes on two cores, offline |
-| `quickstart-vision.toml` | the built-in vision model: two to four minutes on two cores, offline |
+| `quickstart-vision.toml` | the built-in vision model: one to two minutes on two cores, offline |
 | `spark.sh` | the same method as a pipeline |
 | `spark-7b.toml` | text, 7 billion parameters; its settings were not published, those of the next one stand in |
 | `spark-vl-7b.toml`, `spark-vl-32b.toml` | the published settings |
