@@ -136,14 +136,15 @@ def exact(model: Any, batch: MicroBatch) -> tuple[Tensor, Tensor, dict[str, Tens
 
 
 def assert_equal(found: tuple[Tensor, Tensor, dict[str, Tensor]],
-                 expected: tuple[Tensor, Tensor, dict[str, Tensor]]) -> None:
-    torch.testing.assert_close(found[0].double(), expected[0].double(), atol=1e-5, rtol=1e-6)
-    torch.testing.assert_close(found[1].double(), expected[1].double(), atol=1e-5, rtol=1e-6)
+                 expected: tuple[Tensor, Tensor, dict[str, Tensor]], within: float = 1e-5) -> None:
+    """Log-probs and entropies within `within`, each gradient within that share of its norm."""
+    torch.testing.assert_close(found[0].double(), expected[0].double(), atol=within, rtol=within / 10)
+    torch.testing.assert_close(found[1].double(), expected[1].double(), atol=within, rtol=within / 10)
     assert found[2].keys() == expected[2].keys()
     largest = max(float(gradient.norm()) for gradient in expected[2].values())
     for name, gradient in expected[2].items():
         if gradient.norm() > 1e-7 * largest:  # a bias of keys moves nothing: its gradient is rounding
-            assert (found[2][name].double() - gradient).norm() <= 1e-5 * gradient.norm(), name
+            assert (found[2][name].double() - gradient).norm() <= within * gradient.norm(), name
 
 
 @pytest.mark.parametrize(("way", "checkpointing"), [

@@ -15,6 +15,7 @@ Limits: attention caches only (no sliding windows shorter than the sequence, no 
 """
 
 import contextlib
+import inspect
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -85,18 +86,28 @@ def positions(rows: Sequence[tuple[Placed, int]], count: int) -> list[list[list[
     return [[on_axis(axis, prompt, more) for prompt, more in rows] for axis in range(count)]
 
 
-def run(network: PreTrainedModel, ids: Tensor, told: Tensor, prompts: Prompts, **inputs: Any) -> Tensor:
+def run(network: PreTrainedModel, ids: Tensor, told: Tensor, prompts: Prompts, cache: DynamicCache | None = None,
+        **inputs: Any) -> Tensor:
     """The network's output `[..., D]`.
 
     Args:
         ids: the tokens.
         told: see `told`; the same where that changed nothing.
         prompts: those whose images `told` has the places of, in order.
+        cache: keys and values of what stands before, to which those of `ids` are added; None: nothing is kept.
     """
     pixels = pixel_inputs(prompts, network.device)
+    if cache is not None:
+        inputs[_cache_name(network)] = cache
     with embedding(network, ids) if pixels else contextlib.nullcontext():
-        hidden: Tensor = network.base_model(input_ids=told if pixels else ids, **pixels, **inputs).last_hidden_state
+        hidden: Tensor = network.base_model(input_ids=told if pixels else ids, use_cache=cache is not None, **pixels,
+                                            **inputs).last_hidden_state
     return hidden
+
+
+def _cache_name(network: PreTrainedModel) -> str:
+    """What the network calls its cache: transformers renamed it in 5.24; code that comes with a model may not have."""
+    return "cache" if "cache" in inspect.signature(network.base_model.forward).parameters else "past_key_values"
 
 
 @contextlib.contextmanager
@@ -130,8 +141,7 @@ def prefill(model: Any, prompts_P: Prompts) -> Prefix:
                           network.device)
     is_even = len({len(prompt.token_ids) for prompt in prompts_P}) == 1
     hidden_PTD = run(network, ids_PT, told_PT, prompts_P, attention_mask=None if is_even else mask_PT,
-                     position_ids=_padded([(prompt, 0) for prompt in prompts_P], ids_PT), past_key_values=cache,
-                     use_cache=True)
+                     position_ids=_padded([(prompt, 0) for prompt in prompts_P], ids_PT), cache=cache)
     ends_P = torch.tensor([prompt.end for prompt in prompts_P], device=network.device)
     return Prefix(cache, mask_PT, ends_P, hidden_PTD[:, -1])
 
@@ -188,8 +198,7 @@ def shared_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
         steps_T = torch.arange(ids_BT.shape[1] - 1, device=ids_BT.device)
         hidden = run(
             network, ids_BT[:, :-1], ids_BT[:, :-1], (), position_ids=prefix.ends_B[:, None] + steps_T,
-            past_key_values=prefix.cache, attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1),
-            use_cache=True)
+            cache=prefix.cache, attention_mask=torch.cat([prefix.mask_BS, mask_BT[:, :-1].long()], 1))
         hidden_BTD = torch.cat([hidden_BTD, hidden], 1)
     return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
 
@@ -213,7 +222,7 @@ def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completio
     ids_BT, mask_BT = rectangle(completions_B, [prompt.token_ids for prompt in prompts_B])
     told_BT, _ = rectangle([told(network, row) for row in completions_B],
                            [told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_B])
-    hidden_BTD = run(network, ids_BT, told_BT, prompts_B, attention_mask=mask_BT, use_cache=False,
+    hidden_BTD = run(network, ids_BT, told_BT, prompts_B, attention_mask=mask_BT,
                      position_ids=_padded([(prompt, longest) for prompt in prompts_B], ids_BT))
     hidden_BTD = hidden_BTD[:, -longest - 1:-1]
     return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))

@@ -81,7 +81,7 @@ def packed_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completi
     def one(rows: Sequence[Sequence[int]]) -> Tensor:
         return sent([list(itertools.chain.from_iterable(rows))], network.device)
 
-    hidden_1KD = run(network, one(rows), one(told_rows), prompts_P, attention_mask=None, use_cache=False,
+    hidden_1KD = run(network, one(rows), one(told_rows), prompts_P, attention_mask=None,
                      position_ids=positions_of(prompts_P, lengths_by_group, network.device),
                      layout=lay_out(prompt_lengths_P, lengths_by_group, network.device, network.dtype))
     return hidden_1KD[0].index_select(0, sent(before(prompt_lengths_P, lengths_by_group), network.device))

@@ -164,7 +164,7 @@ class _Flight:
         places_APS = torch.stack([pad_right(rows, network.device)[0]
                                   for rows in positions([(prompt, 0) for prompt in prompts_P], count or 1)])
         return run(network, ids_PS, told_PS, prompts_P, position_ids=places_APS if count else places_APS[0],
-                   use_cache=False, part=Filling(self.cache, len(self.groups_P)))
+                   part=Filling(self.cache, len(self.groups_P)))
 
     def _leave(self) -> bool:
         """Lets go of rows that have ended, and of prompts that no row continues any more."""
@@ -200,7 +200,7 @@ class _Flight:
         step = Step.of(self.cache, self.seats, self.lengths_B, self.longest)
         ids_B1 = self.tokens_B[:, None]
         hidden_B1D = run(self.network, ids_B1, ids_B1, (), position_ids=(self.ends_B + self.lengths_B)[:, None],
-                         use_cache=False, part=step)
+                         part=step)
         self.lengths_B = self.lengths_B + 1
         self.longest += 1
         self.tokens_B = self._draw(self.rows_B, hidden_B1D[:, 0], self.keys_B, self.lengths_B)
