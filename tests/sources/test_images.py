@@ -1,7 +1,9 @@
 """Images from a source to prompts: every kind of cell and column, where they are kept, and rows that are skipped."""
 
 import base64
+import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -93,16 +95,27 @@ def test_cells_of_parquet_without_metadata(folder: Path, cell: object, expected:
     assert contents() == [expected]
 
 
-def noisy(size: int) -> bytes:
+def noisy(size: int, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
-    Image.effect_noise((size, size), 50).save(stream, "PNG")
+    Image.effect_noise((size, size), 50).save(stream, kind)
     return stream.getvalue()
 
 
-def test_base64_without_a_header_is_an_image_too(folder: Path):
-    content = noisy(100)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("size", [1, 100])
+def test_base64_without_a_header_is_an_image_too(folder: Path, kind: str, size: int):
+    content = noisy(size, kind)
     written(json_lines({"question": "Q?", "answer": "2", "image": base64.b64encode(content).decode()}))
     assert contents() == [[content]]
+
+
+def test_a_list_in_a_cell_of_text_may_hold_whole_images(folder: Path):
+    content = noisy(400)
+    with open("rows.csv", "w", newline="") as file:
+        csv.writer(file).writerow(["question", "answer", "images"])
+        csv.writer(file).writerow(["Q?", "2", json.dumps([uri(content), "red.png"])])
+    written("rows.csv")
+    assert contents() == [[content, RED]]
 
 
 @pytest.fixture
@@ -128,6 +141,22 @@ def test_image_columns_keep_their_original_bytes(dataset: str, name: str, monkey
     assert [record.extra for record in read("prompts.jsonl", Prompt)] == [{}, {}]
 
 
+def test_a_split_that_was_saved_to_disk(dataset: str):
+    datasets.Dataset.from_parquet(f"{dataset}/train.parquet").save_to_disk("saved")
+    written("saved")
+    assert contents() == [[RED], []]
+
+
+def test_paths_in_a_folder_of_a_dataset_start_from_it(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (folder / "set" / "pictures").mkdir(parents=True)
+    (folder / "set" / "pictures" / "1.png").write_bytes(LIME)
+    row = {"question": "Q?", "answer": "2", "image": "pictures/1.png"}
+    (folder / "set" / "train.jsonl").write_text(json.dumps(row))
+    written("set")
+    assert contents() == [[LIME]]
+
+
 def test_a_list_of_images_of_a_dataset(folder: Path):
     features = datasets.Features({"problem": datasets.Value("string"), "images": datasets.List(datasets.Image())})
     datasets.Dataset.from_list([{"problem": "<image> or <image>?", "images": [{"bytes": RED}, {"bytes": BLUE}]},
@@ -142,12 +171,14 @@ def test_a_list_of_images_of_a_dataset(folder: Path):
     ({"image": None, "images": ["red.png"]}, ["red.png"]), ({"images": [], "image": "red.png"}, ["red.png"]),
     ({"decoded_image": "red.png", "image": "images/gone.png"}, ["red.png"]),
     ({"image_1": "red.png", "image_2": None, "image_3": "blue.png", "image_4": ""}, ["red.png", "images/blue.png"]),
-    ({"image_id": 7, "image_size": "small"}, []),
+    ({"image_id": 7, "image_size": "small"}, []), ({"file_name": "red.png"}, ["red.png"]),
+    ({"file_name": "red.mp3"}, []), ({"file_name": "gone.png", "image": "red.png"}, ["red.png"]),
 ])
 def test_columns_that_hold_images(folder: Path, row: dict[str, Any], expected: list[str]):
     [prompt] = prepare(json_lines({"question": "Q?", "answer": "2", **row}), PrepareConfig())
     assert list(prompt.images) == [str(folder / name) for name in expected]
-    assert prompt.extra == {name: value for name, value in row.items() if name in ("image_id", "image_size")}
+    others = {name: value for name, value in row.items() if name in ("image_id", "image_size") or value == "red.mp3"}
+    assert prompt.extra == others
 
 
 def test_a_prompt_with_an_image_beside_it_is_no_record_yet(folder: Path):
@@ -253,6 +284,14 @@ def test_prepared_prompts_are_left_as_they_are(folder: Path):
     once = list(prepare(json_lines(*rows), PrepareConfig()))
     (folder / "again.jsonl").write_bytes(b"".join(map(dumps, once)))
     assert list(prepare("again.jsonl", PrepareConfig())) == once
+
+
+def test_records_in_tables_have_nulls_where_they_have_nothing(folder: Path):
+    rows = [{"id": "a", "prompt": "<image>What?", "answer": "2", "images": ["red.png"], "note": "x"},
+            {"id": "b", "prompt": "1+1", "answer": None, "images": None, "note": None}]
+    for order in (rows, rows[::-1]):
+        prompts = {prompt.id: prompt for prompt in written(parquet(*order))}
+        assert (len(prompts["a"].images), prompts["b"].images) == (1, ())
 
 
 def test_kept_images_move_with_their_file(folder: Path):

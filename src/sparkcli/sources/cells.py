@@ -6,6 +6,7 @@ reads as the set of them. No answer (null, empty) is no error: the prompt then h
 """
 
 import base64
+import re
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ BYTES = "data:;base64,"
 """Before the base64 of an image that a table holds as bytes, until it is kept as a file."""
 _LONGEST_PATH = 4096
 """Bytes, on any system that runs this: a longer text is no path."""
+_ENCODED = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0|SUkq|TU0A)[A-Za-z0-9+/\s]{40,}={0,2}\s*")
+"""The base64 of a PNG, JPEG, GIF, WebP, bitmap or TIFF, which has no dot as names of files have."""
 
 
 def gold_in(value: Any, where: str) -> str | None:
@@ -100,8 +103,9 @@ def _image(entry: Any, where: str) -> str | None:
     if entry is not None and not isinstance(entry, str):
         raise InputError(f"{where}: expected paths, URLs, data URIs or encoded images, found {type(entry).__name__}; "
                          "save the images as files and name them")
-    is_encoded = entry and len(entry) > _LONGEST_PATH and not is_data(entry) and not is_remote(entry)
-    return f"{BYTES}{entry}" if is_encoded else entry or None
+    if not entry or is_data(entry) or is_remote(entry):
+        return entry or None
+    return f"{BYTES}{entry}" if len(entry) > _LONGEST_PATH or _ENCODED.fullmatch(entry) else entry
 
 
 def json_value(value: Any, where: str) -> Any:

@@ -11,8 +11,9 @@ r"""Layouts: which columns hold the question and the gold answer, and how a row 
 | ifeval   | `prompt`               | none: `instruction_id_list` and `kwargs` become the verifier        |
 | question | `question`, `problem`  | `answer`, `final_answer`, `ground_truth`, `gt`, `label`, `solution` |
 
-Images are taken from the first of `images`, `decoded_image`, `image`, `image_path` and `imagename` that a row has, else
-from `image_1`, `image_2` and so on; a row without any has none. `sources/places.py` says where they stand.
+Images are taken from the first of `images`, `decoded_image`, `image`, `image_path`, `imagename` and `file_name` (by
+which `datasets` ties rows to files, images by their ending) that a row has, else from `image_1`, `image_2` and so on; a
+row without any has none. `sources/places.py` says where they stand.
 
 A row with a gold answer and texts as `options`, `choices` or `option` gets the verifier `choice` with these texts: the
 answer may be a letter, a text, or a whole number, the place of an option from 0 (its letter is the answer then). They
@@ -23,6 +24,7 @@ a field only in part, is carried as `row_NAME`.
 """
 
 import dataclasses
+import mimetypes
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from sparkcli.sources.read import Row
 _RESERVED = {f.name for record in RECORDS.values() for f in dataclasses.fields(record)}
 _IDS = ("id", "unique_id", "question_id", "problem_id", "uid", "idx")
 _IMAGES = ("images", "decoded_image", "image", "image_path", "imagename")
+_FILE_NAME = "file_name"
 _NUMBERED = re.compile(r"image_?([1-9]\d?)")
 _IFEVAL = ("instruction_id_list", "kwargs")
 _OPTIONS = ("options", "choices", "option")
@@ -89,7 +92,14 @@ def detect(row: Row, mapping: Mapping[str, str], place: str) -> Layout:
 
 def _image_columns(row: Row) -> str | None:
     numbered = [column for column in row if _NUMBERED.fullmatch(column)]
-    return _first(row, _IMAGES) or (f"{numbered[0]}…" if numbered else None)
+    return _first(row, _IMAGES) or _image_file(row) or (f"{numbered[0]}…" if numbered else None)
+
+
+def _image_file(row: Row) -> str | None:
+    """The column `file_name`, where it names an image."""
+    name = row.get(_FILE_NAME)
+    kind = mimetypes.guess_type(name)[0] if isinstance(name, str) else None
+    return _FILE_NAME if kind and kind.startswith("image/") else None
 
 
 def _check_mapping(row: Row, mapping: Mapping[str, str]) -> None:
@@ -107,10 +117,15 @@ def _is_record(row: Row) -> bool:
     if "answer" not in row and _first(row, (*_ANSWERS, "reward_model")):
         return False
     try:
-        from_json(Prompt, row, "")
+        from_json(Prompt, _present(row), "")
     except InputError:
         return False
     return True
+
+
+def _present(row: Row) -> Row:
+    """A record without the null fields that tables need: in a record, what is absent is left out."""
+    return {name: value for name, value in row.items() if value is not None or name not in _RESERVED}
 
 
 def _known_columns(row: Row) -> dict[str, str | None]:
@@ -148,7 +163,7 @@ def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "",
         images; images and their places in the question do not match.
     """
     if layout.question is None:
-        prompt = from_json(Prompt, row, place)
+        prompt = from_json(Prompt, _present(row), place)
         if not prompt.images:
             return prompt
         asked, shown = placed(prompt.prompt, _images_of(prompt.images, is_list=len(prompt.images) > 1), place, tell)
@@ -193,7 +208,8 @@ def _question(row: Row, layout: Layout, place: str, images: Images, options: lis
 
 
 def _images(row: Row, layout: Layout, place: str) -> Images:
-    column = layout.images if layout.images_named else next((name for name in _IMAGES if row.get(name)), None)
+    column = (layout.images if layout.images_named
+              else next((name for name in _IMAGES if row.get(name)), None) or _image_file(row))
     if column is not None:
         cell = _at(row, column)
         images = images_in(None if cell is _MISSING else cell, f"{place}: {column}")
@@ -241,7 +257,7 @@ def _instructed(prompt: Any, instruction: str) -> Any:
 def _carried(row: Row, layout: Layout, fields: Row, place: str) -> Row:
     """The columns that the fields do not tell already, under names that no record field has."""
     partly_used = {column.partition(".")[0] for column in (layout.question, layout.answer) if column}
-    told = {layout.id, layout.images, *_IMAGES, *filter(_NUMBERED.fullmatch, map(str, row)),
+    told = {layout.id, layout.images, *_IMAGES, _image_file(row), *filter(_NUMBERED.fullmatch, map(str, row)),
             *(_IFEVAL if layout.name == "ifeval" else ())}
     kept = [value for value in fields.values() if value is not None]
     if isinstance(text := row.get(layout.question or ""), str) and not isinstance(fields["prompt"], str):

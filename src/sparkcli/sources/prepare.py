@@ -103,7 +103,11 @@ def _name(source: str) -> str:
 
 
 def _folder(source: str) -> Path:
-    return Path(source).absolute().parent if source != "-" and is_file(source) else Path.cwd()
+    """Where relative paths start from: the file's folder, or the folder that is the source."""
+    path = Path(source).absolute()
+    if path.is_dir():
+        return path
+    return path.parent if source != "-" and is_file(source) else Path.cwd()
 
 
 def _rows_as_prompts(source: str, config: PrepareConfig, mapping: Mapping[str, str], notices: _Notices,

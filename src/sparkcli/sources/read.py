@@ -120,7 +120,7 @@ def _parquet(path: str) -> Rows:
 
 
 def _hub(source: str, split: str) -> Rows:
-    """`OWNER/NAME` or `OWNER/NAME:CONFIG`, or a folder that holds such a dataset."""
+    """`OWNER/NAME` or `OWNER/NAME:CONFIG`, or a folder that holds such a dataset or one split of it."""
     if not os.path.isdir(source) and not _HUB_ID.fullmatch(source):
         raise UsageError(f"{source}: no such file, and no id of a hub dataset")
     import datasets
@@ -129,7 +129,10 @@ def _hub(source: str, split: str) -> Rows:
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     name, _, config = (source, "", "") if os.path.isdir(source) else source.partition(":")
     try:
-        table = datasets.load_dataset(name, config or _usual_config(name), split=split)
+        if os.path.isfile(os.path.join(name, "state.json")):  # what `save_to_disk` writes of one split
+            table = datasets.load_from_disk(name)
+        else:
+            table = datasets.load_dataset(name, config or _usual_config(name), split=split)
     except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of kinds
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(cause or error)}") from None
