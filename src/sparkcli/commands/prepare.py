@@ -10,8 +10,9 @@ from sparkcli.config import PrepareConfig
 from sparkcli.errors import InputError
 from sparkcli.files.jsonl import Output
 
-Source = Annotated[str, typer.Argument(help="file (.json, .jsonl, .parquet, .csv, also .gz and .zst), hub dataset id, "
-                                            "builtin:NAME, or - for JSON Lines", metavar="SRC")]
+Source = Annotated[str, typer.Argument(
+    help="file (.json, .jsonl, .parquet, .csv, also .gz and .zst), data set in a folder or on the hub, builtin:NAME, "
+         "or - for JSON Lines", metavar="SRC")]
 
 
 @command
