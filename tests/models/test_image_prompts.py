@@ -1,5 +1,6 @@
 """What a network reads of a prompt with images: what transformers' own processor makes of the same messages."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 from tests.models.architectures import write_architecture
 from tests.models.tiny import load_tiny
 from tests.models.vision import Kind, write_pictures, write_vision_model
+from tokenizers.processors import TemplateProcessing
 
 from sparkcli.errors import InputError
 from sparkcli.models.policy import Policy
@@ -90,10 +92,40 @@ def test_images_stand_where_the_message_has_them(policy: Policy, processor: Any,
     assert torch.equal(encoded.pixels["pixel_values"], expected["pixel_values"])
 
 
-def test_a_text_is_read_as_by_the_processor(policy: Policy, processor: Any) -> None:
-    expected = made(processor, {"role": "user", "content": content("2 + 2?")})
-    encoded = encode(Prompt(id="x", prompt="2 + 2?"), policy.reader)
+@pytest.mark.parametrize("parts", [["2 + 2?"], ["2 + ", "2?"]])
+def test_a_text_is_read_as_by_the_processor(policy: Policy, processor: Any, parts: list[str]) -> None:
+    expected = made(processor, {"role": "user", "content": content(*parts)})
+    encoded = encode(Prompt(id="x", prompt=[{"role": "user", "content": content(*parts)}]), policy.reader)
     assert [encoded.token_ids] == expected["input_ids"].tolist() and not encoded.pixels and encoded.kinds_1T is None
+
+
+PARTS_ALONE = (
+    "{% for m in messages %}{{ m['role'].upper() + ': ' }}"
+    "{% for part in m['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}"
+    "{% for part in m['content'] | selectattr('type', 'equalto', 'text') %}{{ part['text'] + ' ' }}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+"""As those of LLaVA, Idefics and SmolVLM: of a message that is plain text they see nothing."""
+
+
+def test_a_template_that_knows_parts_alone_is_given_parts_of_text_too(tmp_path: Path) -> None:
+    write_architecture(tmp_path, "llava")
+    (tmp_path / "chat_template.jinja").write_text(PARTS_ALONE)
+    reader = load_tiny(tmp_path).reader
+    token_ids = encode(Prompt(id="x", prompt="2 + 2?"), reader).token_ids
+    assert reader.tokenizer.decode(token_ids) == "USER: 2 + 2? ASSISTANT:"
+
+
+def test_a_text_begins_as_a_prompt_with_images_does(pictures: dict[str, str], tmp_path: Path) -> None:
+    """A tokenizer may put a marker before all it reads."""
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(write_architecture(tmp_path, "llava"))
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+    tokenizer.save_pretrained(tmp_path)
+    reader = load_tiny(tmp_path).reader
+    for images in ((), (pictures["odd"],)):
+        assert encode(Prompt(id="x", prompt="?", images=images), reader).token_ids[0] == tokenizer.bos_token_id
 
 
 def test_larger_images_are_scaled_down_and_cost_less(folder: Path, pictures: dict[str, str]) -> None:
@@ -115,6 +147,20 @@ def test_a_processor_without_a_limit_is_given_smaller_images(pictures: dict[str,
 def test_scaled_down_images_have_so_many_pixels_at_most(size: tuple[int, int], most: int) -> None:
     width, height = scaled_down(Image.new("RGB", size), most).size
     assert 1 <= width * height <= most
+
+
+def test_the_mark_of_a_video_beside_an_image_is_named(policy: Policy, pictures: dict[str, str]) -> None:
+    asked = Prompt(id="x", prompt="What is <|video_pad|>?")
+    assert encode(asked, policy.reader).token_ids
+    with pytest.raises(InputError, match=r"'x': .*<\|video_pad\|>.* stands for an image or a video"):
+        encode(dataclasses.replace(asked, images=(pictures["odd"],)), policy.reader)
+
+
+def test_a_mark_that_parts_of_text_make_together_is_named(policy: Policy, pictures: dict[str, str]) -> None:
+    parts = content(pictures["odd"], "<|image", "_pad|>")
+    shown = [{"type": "image", "image": part["path"]} if part["type"] == "image" else part for part in parts]
+    with pytest.raises(InputError, match=r"'x': .*<\|image_pad\|>.* stands for an image"):
+        encode(Prompt(id="x", prompt=[{"role": "user", "content": shown}]), policy.reader)
 
 
 def test_the_mark_of_an_image_in_a_text_is_named(policy: Policy, pictures: dict[str, str]) -> None:

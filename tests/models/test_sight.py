@@ -11,6 +11,7 @@ from tests.models.architectures import write_architecture
 from tests.models.tiny import load_tiny
 from tests.models.vision import write_pictures, write_vision_model
 
+from sparkcli.errors import UsageError
 from sparkcli.models.policy import Policy
 from sparkcli.models.prompts import Encoded, encode
 from sparkcli.models.sight import axes, patches, pixel_inputs, place, text
@@ -90,3 +91,14 @@ def test_where_sizes_differ_zeros_fill_up(prompts: list[Prompt], tmp_path: Path)
     assert torch.equal(joined[:1, :pictures], one.pixels["pixel_values"]) and not joined[0, pictures:].any()
     assert patches(policy.network, one.pixels) == pictures * 16
     assert axes([one, replace(several, pixels={})]) is None
+
+
+def test_image_tokens_that_attend_both_ways_by_their_kinds_are_refused(prompts: list[Prompt], tmp_path: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Molmo2's: kinds of tokens that are not for positions are for masks."""
+    policy = load_tiny(write_architecture(tmp_path, "llava"))
+    encoded = replace(encode(prompts[0], policy.reader), kinds_1T=torch.zeros(1, 1))
+    assert place(policy.network, encoded).positions_AT is None
+    monkeypatch.setattr(policy.network.base_model, "forward", lambda input_ids, mm_token_type_ids: None)
+    with pytest.raises(UsageError, match="llava: its image tokens attend to each other both ways"):
+        place(policy.network, encoded)

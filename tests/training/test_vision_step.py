@@ -19,7 +19,7 @@ from tests.training.trl_oracle import build, settle
 from tests.training.visions import rollouts
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, GitConfig, GitForCausalLM
 
 from sparkcli.config import ModelConfig, RolloutConfig, TrainConfig
 from sparkcli.engines.transformers.engine import TransformersEngine
@@ -114,6 +114,17 @@ def test_a_model_of_text_has_no_vision_to_train(tmp_path: Path) -> None:
     policy = load_tiny(write_model(tmp_path))
     with pytest.raises(UsageError, match=r"train_vision: model .* reads text only"):
         Trainer(policy, TrainConfig(**FULL, train_vision=True))
+
+
+def test_where_it_is_not_known_what_reads_images_nothing_is_trained(tmp_path: Path) -> None:
+    """GIT's language model, as transformers tells it, is all of the network."""
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    network = GitForCausalLM(GitConfig(vision_config={**sizes, "image_size": 32, "patch_size": 16}, vocab_size=64,
+                                       **sizes))
+    policy = dataclasses.replace(load_tiny(write_model(tmp_path)), model=network)
+    for config in (TrainConfig(**FULL), TrainConfig(**LORA)):
+        with pytest.raises(UsageError, match="git: transformers does not tell its language model from what reads"):
+            trainable(policy, config)
 
 
 @pytest.mark.parametrize("settings", [LORA, FULL], ids=["lora", "full"])
@@ -251,6 +262,20 @@ def test_images_that_are_not_what_they_were(fresh: Callable[..., Policy], pictur
     refused(fresh(), records, "prompt 'one': image 1 .*wide.png")
     Path(copies["wide"]).unlink()
     refused(fresh(), records, "prompt 'one': image 1 .*wide.png")
+
+
+@pytest.mark.parametrize("engine", ["vllm/0.32.0", "openai/vllm-0.32.0"])
+def test_images_that_were_scaled_with_other_rounding_are_told(fresh: Callable[..., Policy], pictures: dict[str, str],
+                                                              engine: str, caplog: pytest.LogCaptureFixture) -> None:
+    """vLLM needs torchvision; the tests run where it is not installed."""
+    policy = fresh()
+    records = [dataclasses.replace(record, sampling=dataclasses.replace(record.sampling, engine=engine))
+               for record in rollouts(policy, pictures) if record.sampling]
+    read(records, policy, TrainConfig(**LORA), Sights(policy))
+    assert "8 of 12 rollouts show images that vLLM scaled with torchvision" in caplog.text
+    caplog.clear()
+    read(rollouts(policy, pictures), policy, TrainConfig(**LORA), Sights(policy))
+    assert "torchvision" not in caplog.text
 
 
 def test_a_model_of_text_does_not_train_without_the_images(fresh: Callable[..., Policy], pictures: dict[str, str],

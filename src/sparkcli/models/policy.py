@@ -30,7 +30,7 @@ from sparkcli.models.fingerprint import (
 )
 from sparkcli.models.folders import copy_companions, whole_directory, write_index, write_json
 from sparkcli.models.locate import model_folder
-from sparkcli.models.network import find_device, is_quantised, load_network
+from sparkcli.models.network import find_device, is_quantised, load_network, sees
 from sparkcli.models.reader import Reader, load_reader
 from sparkcli.models.tower import vision_parameters
 
@@ -137,9 +137,13 @@ def trainable(policy: Policy, config: TrainConfig) -> dict[str, Parameter]:
 
     Raises:
         UsageError: full fine-tuning of a policy with an adapter or of quantised weights, an adapter on full weights, or
-            an adapter of another shape than `config` asks for; `train_vision` of a model that reads text only.
+            an adapter of another shape than `config` asks for; `train_vision` of a model that reads text only, or a
+            model of which it is not known what reads images.
     """
     vision = vision_parameters(policy.network)
+    if not vision and sees(policy.network.config):
+        raise UsageError(f"{policy.network.config.model_type}: transformers does not tell its language model from what "
+                         "reads images, so the one cannot be trained without the other; try another model")
     if config.train_vision and not vision:
         raise UsageError(f"train: train_vision: model {policy.name} reads text only; leave it out")
     if config.method == "lora":

@@ -39,6 +39,11 @@ def counts_pixels(processor: Any) -> bool:
         processor.image_processor.size.get(edge) for edge in ("shortest_edge", "longest_edge"))
 
 
+def scales_with_torchvision(processor: Any) -> bool:
+    """Whether torchvision scales its images, and not Pillow: transformers takes it wherever it is installed."""
+    return not type(processor.image_processor).__name__.endswith("Pil")
+
+
 def _load(folder: Path, config: ModelConfig, architecture: PreTrainedConfig) -> Any:
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:

@@ -49,9 +49,9 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
                          "give a vision-language model with -m")
     pictures = load_pictures(prompt.id, chat.images, reader)
     try:
-        _check_text(chat.messages, reader)
-        encoded = _encode_images(chat.messages, pictures, reader) if pictures else _encode_text(chat, reader)
-    except (TemplateError, ValueError, OSError) as error:
+        _check_text(chat, reader)
+        encoded = _encode_images(chat.messages, pictures, reader) if pictures else _encode_text(chat.messages, reader)
+    except (TemplateError, ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"prompt {prompt.id!r}: the model's chat template or processor refuses it: "
                          f"{reason}") from error
@@ -60,8 +60,8 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
 
 
 def unexpanded(messages: list[Message], reader: Reader) -> list[int]:
-    """The tokens of messages with images as the template writes them: what stands for an image is not as long as it
-    yet. For samplers that have processors of their own."""
+    """The tokens of messages as the template writes them: what stands for an image is not as long as it yet. For
+    text, and for samplers that have processors of their own."""
     text = _rendered(messages, reader)
     token_ids: list[int] = reader.tokenizer(text, **_options(text, reader))["input_ids"]
     return token_ids
@@ -103,24 +103,28 @@ def check_length(prompt: Prompt, length: int, reader: Reader, max_tokens: int | 
         raise InputError(f"prompt {prompt.id!r}: {length} tokens leave no room in the model's context of {context}")
 
 
-def _encode_text(chat: Chat, reader: Reader) -> Encoded:
-    plain = [{**m, "content": "\n".join(part["text"] for part in m["content"])} for m in chat.messages]
+def _encode_text(messages: list[Message], reader: Reader) -> Encoded:
+    """A model that reads images is given parts here, too: its template may know nothing else."""
     tokenizer: Any = reader.tokenizer
-    if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(plain, add_generation_prompt=True, tokenize=False)
-    elif getattr(reader.processor, "chat_template", None):
-        text = _rendered(chat.messages, reader)
-    else:
+    if reader.processor is not None and (reader.processor.chat_template or tokenizer.chat_template):
+        return Encoded(unexpanded(messages, reader))
+    plain = [{**m, "content": "\n".join(part["text"] for part in m["content"])} for m in messages]
+    if not tokenizer.chat_template:
         return Encoded(tokenizer("\n\n".join(m["content"] for m in plain), verbose=False)["input_ids"])
+    text = tokenizer.apply_chat_template(plain, add_generation_prompt=True, tokenize=False)
     return Encoded(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _check_text(messages: list[Message], reader: Reader) -> None:
-    """Raises ValueError where text has what stands for an image: the network would look for one more."""
-    marker = getattr(reader.processor, "image_token", None)
-    texts = [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
-    if marker is not None and any(str(marker) in text for text in texts):
-        raise ValueError(f"its text has {str(marker)!r}, which stands for an image; take it out, or give the image")
+def _check_text(chat: Chat, reader: Reader) -> None:
+    """Raises ValueError where text has what stands for an image or, beside images, for a video: the network would look
+    for one more."""
+    names = ("image_token", "video_token") if chat.images else ("image_token",)
+    markers = [str(marker) for name in names if (marker := getattr(reader.processor, name, None)) is not None]
+    for message in chat.messages:
+        text = "".join(part.get("text", "\n") for part in message["content"])  # as the template joins them
+        if marker := next((marker for marker in markers if marker in text), None):
+            raise ValueError(f"its text has {marker!r}, which stands for an image or a video; take it out, or give "
+                             "the image")
 
 
 def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader: Reader) -> Encoded:

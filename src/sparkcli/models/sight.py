@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from sparkcli.errors import UsageError
 from sparkcli.models.prompts import Encoded
 
 PATCH = 14
@@ -42,11 +43,19 @@ def text(token_ids: Sequence[int]) -> Placed:
 
 
 def place(network: PreTrainedModel, prompt: Encoded) -> Placed:
-    """Where a prompt stands in `network`, which is asked for it where it counts on several axes."""
+    """Where a prompt stands in `network`, which is asked for it where it counts on several axes.
+
+    Raises:
+        UsageError: the network takes the kinds of tokens for something else: its image tokens attend both ways.
+    """
     if not prompt.pixels:
         return text(prompt.token_ids)
     ask = getattr(network.base_model, "get_rope_index", None)
     if ask is None:
+        if prompt.kinds_1T is not None and "mm_token_type_ids" in inspect.signature(
+                network.base_model.forward).parameters:
+            raise UsageError(f"{network.config.model_type}: its image tokens attend to each other both ways, which is "
+                             "not supported; take a model with causal attention, as Qwen2.5-VL or Qwen3-VL")
         return Placed(prompt.token_ids, len(prompt.token_ids), pixels=prompt.pixels)
     known: dict[str, Any] = {**prompt.pixels, "input_ids": torch.tensor([prompt.token_ids]),
                              "mm_token_type_ids": prompt.kinds_1T}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparkcli.errors import InputError
-from sparkcli.records import IMAGE_PARTS, Prompt, Sampling, Scored, groups
+from sparkcli.records import IMAGE_PARTS, Prompt, Rollout, Sampling, Scored, groups
 
 if TYPE_CHECKING:  # a dry run reads samples and needs no torch
     from torch import Tensor
@@ -32,7 +32,7 @@ class Sample:
     """As the sampler recorded them, at its temperature; the parent's own, once it has scored what was not recorded."""
     temperature: float
     reward: float
-    prompt: Prompt | None = None
+    prompt: Rollout | None = None
     """The record, where it has images; one object for all samples of a group."""
     patches: int = 0
     """Of the prompt's images, where their way through the vision tower is trained."""

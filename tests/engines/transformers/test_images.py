@@ -1,5 +1,6 @@
 """What the transformers engine does with images beyond the contract: how often, how many at once, and nothing else."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,24 @@ def test_where_pixels_cannot_be_kept_they_are_made_again(
     whole = sampled(policy, prompts)
     monkeypatch.setattr(engine, "Pictures", partial(Pictures, room=0))
     assert sampled(policy, prompts) == whole
+
+
+def test_an_image_that_is_gone_when_it_is_read_again_loses_its_prompt_alone(
+    policy: Policy, prompts: list[Prompt], pictures: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(pictures["odd"], tmp_path))
+    going = Prompt(id="going", prompt="?", images=(str(path),))
+    monkeypatch.setattr(engine, "Pictures", partial(Pictures, room=0))
+    decode = engine.decode
+
+    def decode_later(*given: Any) -> None:
+        path.unlink(missing_ok=True)
+        decode(*given)
+
+    monkeypatch.setattr(engine, "decode", decode_later)
+    lost, *others = sampled(policy, [going, *prompts])
+    assert [len(lost), lost[0].finish_reason] == [1, "error"] and "'going': image 1" in (lost[0].error or "")
+    assert emitted(others) == emitted(sampled(policy, prompts))
 
 
 def test_where_memory_runs_out_over_images_less_is_run_at_once(

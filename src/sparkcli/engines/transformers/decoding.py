@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from sparkcli.engines.transformers.attention import Filling, Seats, Step, sharing
 from sparkcli.engines.transformers.cache import Moves, Room, SharedCache
 from sparkcli.engines.transformers.draws import draw, uniforms
-from sparkcli.errors import SparkError
+from sparkcli.errors import InputError, SparkError
 from sparkcli.models.head import logits_of
 from sparkcli.models.prefix import pad_right, positions, run, told
 from sparkcli.models.sight import Placed, axes
@@ -53,11 +53,13 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     stopped: bool = False
     """Whether the last token is an end marker."""
+    error: InputError | None = None
+    """Why there is nothing to continue: the prompt's images could not be read again."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing is to come."""
-        return self.stopped or len(self.token_ids) == self.limit
+        return self.stopped or self.error is not None or len(self.token_ids) == self.limit
 
     def add(self, token: int, logprob: float, stop_ids: frozenset[int]) -> None:
         """Takes the next token.
@@ -88,7 +90,7 @@ class Group:
     patches: int = 0
     """Of its images."""
     pixels: Callable[[], Mapping[str, Tensor]] = dict
-    """Fetches them, when the prompt is run."""
+    """Fetches them, when the prompt is run; may raise InputError, which is about this prompt alone."""
 
     @property
     def token_ids(self) -> Sequence[int]:
@@ -143,7 +145,10 @@ class _Flight:
 
     def _prefill(self, groups_P: Sequence[Group]) -> None:
         device = self.network.device
-        prompts_P = [replace(group.prompt, pixels=group.pixels()) for group in groups_P]
+        prompts_P = [prompt for group in groups_P if (prompt := _shown(group)) is not None]
+        groups_P = [group for group in groups_P if not group.rows[0].error]
+        if not groups_P:
+            return
         hidden_PSD = self._prompts_hidden(prompts_P)
         prompt_of_B = [place for place, group in enumerate(groups_P) for _ in group.rows]
         last_of_B = [len(group.token_ids) - 1 for group in groups_P for _ in group.rows]
@@ -213,6 +218,16 @@ class _Flight:
         for row, token, logprob in zip(rows_B, tokens_B.tolist(), logprobs_B.tolist(), strict=True):
             row.add(token, logprob, rules.stop_ids)
         return tokens_B
+
+
+def _shown(group: Group) -> Placed | None:
+    """A group's prompt with its pixels; None where they cannot be had, which its rows are told."""
+    try:
+        return replace(group.prompt, pixels=group.pixels())
+    except InputError as error:
+        for row in group.rows:
+            row.error = error
+        return None
 
 
 def _pieces(groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:

@@ -103,6 +103,8 @@ class TransformersEngine:
         return Group(item.placed, rows, item.patches, item.pixels)
 
     def _group(self, item: _Waiting, rows: Sequence[Row], sampling: Sampling) -> list[Rollout]:
+        if error := next((row.error for row in rows if row.error), None):
+            return failed(item.prompt, sampling, self.policy.fingerprint, str(error))
         texts = self.policy.reader.texts(row.token_ids for row in rows)
         return sampled(item.prompt, item.placed.token_ids, [
             (text, row.token_ids, row.logprobs, "stop" if row.stopped else "length")
