@@ -132,7 +132,8 @@ def test_a_question_tells_where_its_images_stand() -> None:
         earlier = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Like this."}]}
         return question_of(Prompt(id="1", prompt=[earlier, {"role": "user", "content": content}]))
 
-    assert asked("IMAGE", "Compare ", "IMAGE", " with ", "IMAGE", ".") == "Compare [image 3] with [image 4]."
+    assert asked("IMAGE", " shows a cat, ", "IMAGE", " a dog.") == "[image 2] shows a cat, [image 3] a dog."
+    assert asked("Which is larger: ", "IMAGE", " or ", "IMAGE") == "Which is larger: [image 2] or [image 3]"
     assert asked("IMAGE", "IMAGE", "How many?") == asked("How many?\n", "IMAGE") == "How many?"
     assert asked("How many?", "Count them.") == "How many?\nCount them."
 

@@ -13,7 +13,7 @@ import hashlib
 import operator
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -298,8 +298,13 @@ def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _worded(parts: Iterable[Mapping[str, Any]], images: int) -> str:
-    """Text parts, a line each, with mentions of the images between them, of which `images` came before."""
+def _worded(parts: Sequence[Mapping[str, Any]], images: int) -> str:
+    """Text parts, a line each, with mentions of their images, of which `images` came before, at their places.
+
+    Images that all stand before the text, or all after it, are not mentioned: whoever quotes it shows them anyway.
+    """
+    kinds = [part["type"] == "text" for part in parts]
+    apart = kinds in (sorted(kinds), sorted(kinds, reverse=True))
     text, mentions, after_text = "", "", False
     for part in parts:
         if part["type"] == "text":
@@ -307,9 +312,9 @@ def _worded(parts: Iterable[Mapping[str, Any]], images: int) -> str:
             mentions = ""
         else:
             images += 1
-            mentions += f"[image {images}]" if text else ""
+            mentions += "" if apart else f"[image {images}]"
         after_text = part["type"] == "text"
-    return text.rstrip() if mentions else text
+    return text.rstrip() if apart and not kinds[-1] else text + mentions
 
 
 def schema(cls: type) -> dict[str, Json]:

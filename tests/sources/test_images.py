@@ -172,7 +172,8 @@ def test_a_list_of_images_of_a_dataset(folder: Path):
     ({"decoded_image": "red.png", "image": "images/gone.png"}, ["red.png"]),
     ({"image_1": "red.png", "image_2": None, "image_3": "blue.png", "image_4": ""}, ["red.png", "images/blue.png"]),
     ({"image_id": 7, "image_size": "small"}, []), ({"file_name": "red.png"}, ["red.png"]),
-    ({"file_name": "red.mp3"}, []), ({"file_name": "gone.png", "image": "red.png"}, ["red.png"]),
+    ({"file_name": "red.mp3"}, []), ({"file_name": "gone.png", "image_1": "red.png"}, ["red.png"]),
+    ({"file_name": "gone.png", "image": "red.png"}, ["red.png"]),
 ])
 def test_columns_that_hold_images(folder: Path, row: dict[str, Any], expected: list[str]):
     [prompt] = prepare(json_lines({"question": "Q?", "answer": "2", **row}), PrepareConfig())

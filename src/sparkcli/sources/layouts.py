@@ -11,9 +11,9 @@ r"""Layouts: which columns hold the question and the gold answer, and how a row 
 | ifeval   | `prompt`               | none: `instruction_id_list` and `kwargs` become the verifier        |
 | question | `question`, `problem`  | `answer`, `final_answer`, `ground_truth`, `gt`, `label`, `solution` |
 
-Images are taken from the first of `images`, `decoded_image`, `image`, `image_path`, `imagename` and `file_name` (by
-which `datasets` ties rows to files, images by their ending) that a row has, else from `image_1`, `image_2` and so on; a
-row without any has none. `sources/places.py` says where they stand.
+Images are taken from the first of `images`, `decoded_image`, `image`, `image_path` and `imagename` that a row has, else
+from `image_1`, `image_2` and so on, else from `file_name`, by which `datasets` ties rows to files, where that is an
+image's; a row without any has none. `sources/places.py` says where they stand.
 
 A row with a gold answer and texts as `options`, `choices` or `option` gets the verifier `choice` with these texts: the
 answer may be a letter, a text, or a whole number, the place of an option from 0 (its letter is the answer then). They
@@ -92,7 +92,7 @@ def detect(row: Row, mapping: Mapping[str, str], place: str) -> Layout:
 
 def _image_columns(row: Row) -> str | None:
     numbered = [column for column in row if _NUMBERED.fullmatch(column)]
-    return _first(row, _IMAGES) or _image_file(row) or (f"{numbered[0]}…" if numbered else None)
+    return _first(row, _IMAGES) or (f"{numbered[0]}…" if numbered else None) or _image_file(row)
 
 
 def _image_file(row: Row) -> str | None:
@@ -208,15 +208,15 @@ def _question(row: Row, layout: Layout, place: str, images: Images, options: lis
 
 
 def _images(row: Row, layout: Layout, place: str) -> Images:
+    numbered = {int(match[1]): name for name in row if row[name] and (match := _NUMBERED.fullmatch(name))}
     column = (layout.images if layout.images_named
-              else next((name for name in _IMAGES if row.get(name)), None) or _image_file(row))
+              else next((name for name in _IMAGES if row.get(name)), None if numbered else _image_file(row)))
     if column is not None:
         cell = _at(row, column)
         images = images_in(None if cell is _MISSING else cell, f"{place}: {column}")
         return _images_of(images, is_list=len(images) > 1 or isinstance(cell, list))
-    numbered = {int(match[1]): images_in(cell, f"{place}: {name}")
-                for name, cell in row.items() if (match := _NUMBERED.fullmatch(name))}
-    return Images({number: found[0] for number, found in sorted(numbered.items()) if found}, "columns")
+    by_number = {number: images_in(row[name], f"{place}: {name}") for number, name in sorted(numbered.items())}
+    return Images({number: found[0] for number, found in by_number.items() if found}, "columns")
 
 
 def _images_of(images: Sequence[str], *, is_list: bool) -> Images:
