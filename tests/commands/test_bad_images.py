@@ -205,3 +205,19 @@ def test_the_real_way_from_rows_to_recycled_prompts(cli: Cli, folder: Path, mode
                 "--max-pixels", "20000", stdin=recycled.out)
     assert again.code == 0, again.err
     assert not any("error" in json.loads(line) for line in again.out.splitlines())
+
+
+@pytest.mark.parametrize("command", ["judge", "reflect"])
+def test_questions_about_an_image_that_is_gone_are_told(cli: Cli, folder: Path, command: str) -> None:
+    """Their prompts stand in no file."""
+    shown = [{"id": name, "prompt": "What?", "answer": "4", "images": [f"{name}.png"], "sample": 0, "samples": 1,
+              "completion": "\\boxed{3}"} for name in ("gone", "good")]
+    write("rollouts.jsonl", *shown)
+    write("gone.jsonl", shown[0])
+    arguments = ("-m", "builtin:tiny-vision", "--max-tokens", "4", "-o", "out.jsonl")
+    some = cli(command, "rollouts.jsonl", *arguments)
+    assert some.code == 0
+    assert "of 2 prompts could not be sampled; the first error: prompt 'gone/0/" in some.err and "gone.png" in some.err
+    none = cli(command, "gone.jsonl", *arguments)
+    assert none.code == 1 and "no prompt could be sampled; the first error: prompt 'gone/0/" in none.err
+    assert len(Path("out.jsonl").read_text().splitlines()) == 1

@@ -1,11 +1,9 @@
 """`judge`: rollouts in, the model's own judgements out. Streams, a few hundred verdicts at a time."""
 
-from functools import partial
-
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import Out, Resume, Rollouts, command
-from sparkcli.commands.sampling import opened
+from sparkcli.commands.sampling import Questions, opened
 from sparkcli.config import JudgeConfig, ModelConfig, ServerConfig
 from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
@@ -27,11 +25,12 @@ def judge(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, m
     records = Inputs(rollouts, Rollout)
     with (Output(out, resume=resume) as sink, opened(model, config, server, console) as engine,
           console.progress("judge", records=out) as advance):
-        todo = groups(sink.skip_done(records))
-        for record in judged(todo, partial(engine.sample, config=config.drawing(1)), config, templates, config.seed):
+        sample = Questions(engine, config.drawing(1))
+        for record in judged(groups(sink.skip_done(records)), sample, config, templates, config.seed):
             sink.write(record)
             advance(1)
             total += 1
             without += record.judgement.status == "no_verdict"
         records.check()
     console.say(f"judged {total} answers; without a verdict: {without}")
+    sample.report(console)

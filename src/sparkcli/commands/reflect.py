@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import Out, Resume, command
-from sparkcli.commands.sampling import opened
+from sparkcli.commands.sampling import Questions, opened
 from sparkcli.config import ModelConfig, ReflectConfig, ServerConfig
 from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
@@ -38,7 +37,7 @@ def reflect(records: Answers = "-", *, out: Out = "-", resume: Resume = False, m
     given = Inputs(records, Prompt)
     with (Output(out, resume=resume) as sink, opened(model, config, server, console) as engine,
           console.progress("reflect", records=out) as advance):
-        sample = partial(engine.sample, config=config.drawing(1))
+        sample = Questions(engine, config.drawing(1))
         todo = iter(sink.skip_done(map(_typed, given)))
         while chunk := list(itertools.islice(todo, CHUNK)):
             answers = list(_answers(chunk, sample))
@@ -49,6 +48,7 @@ def reflect(records: Answers = "-", *, out: Out = "-", resume: Resume = False, m
             advance(len(chunk))
         given.check()
     console.say(f"reflected on {total} answers; tried again: {changed}")
+    sample.report(console)
 
 
 def _typed(record: Prompt) -> Prompt:

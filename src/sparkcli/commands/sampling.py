@@ -1,11 +1,13 @@
 """The engine of a command that samples."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sparkcli.commands.console import Console
 from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, ServerConfig
 from sparkcli.engines.base import Engine
+from sparkcli.errors import SparkError
+from sparkcli.records import Prompt, Rollout
 
 
 @contextlib.contextmanager
@@ -26,3 +28,29 @@ def together(model: ModelConfig, config: RolloutConfig, server: ServerConfig) ->
     from sparkcli.engines.base import window
 
     return window(config) if choose(model, server)[0] == "transformers" else 1
+
+
+class Questions:
+    """One completion for each prompt that a command makes of its records. Such prompts are written nowhere, so what
+    could not be sampled is told."""
+
+    def __init__(self, engine: Engine, config: RolloutConfig) -> None:
+        self._engine, self._config = engine, config
+        self._total = self._failed = 0
+        self._first: str | None = None
+
+    def __call__(self, prompts: Iterable[Prompt]) -> Iterator[list[Rollout]]:
+        """See `method.judging.Sample`."""
+        for group in self._engine.sample(prompts, self._config):
+            self._total += 1
+            self._failed += group[0].finish_reason == "error"
+            self._first = self._first or group[0].error
+            yield group
+
+    def report(self, console: Console) -> None:
+        """Raises SparkError where nothing could be sampled."""
+        if self._total and self._failed == self._total:
+            raise SparkError(f"no prompt could be sampled; the first error: {self._first}")
+        if self._failed:
+            console.warn(f"{self._failed} of {self._total} prompts could not be sampled; the first error: "
+                         f"{self._first}")
