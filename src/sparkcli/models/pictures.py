@@ -42,10 +42,10 @@ class Pictures:
             return placed
         placed = place(self.policy.network, encode(prompt, self.policy.reader, max_tokens))
         if placed.pixels:
-            self._keep(key, placed)
             if list(self._ids.setdefault(key, placed.token_ids)) != list(placed.token_ids):
                 raise InputError(f"prompt {prompt.id!r}: its images were changed while they were in use; "
                                  "leave the files alone until the command has ended")
+            self._keep(key, placed)
         return placed
 
     def _keep(self, key: bytes, placed: Placed) -> None:
