@@ -111,6 +111,10 @@ def test_text_that_is_no_unicode_has_an_id_too(text: str) -> None:
     assert from_json(Prompt, one, "f:1").id == content_id(one) != content_id(other)
 
 
+def test_tables_have_null_where_there_are_no_images() -> None:
+    assert from_json(Prompt, {"id": "1", "prompt": "?", "images": None}, "f:1").images == ()
+
+
 def test_samples_of_a_prompt_are_grouped_as_they_stand() -> None:
     rollouts = [Rollout(id=id, prompt="", sample=s, samples=2, completion="") for id in "ab" for s in range(2)]
     assert [[r.sample for r in group] for group in groups(rollouts)] == [[0, 1], [0, 1]]

@@ -36,6 +36,17 @@ STATUSES_WITH_REWARD: Mapping[str, float] = types.MappingProxyType({"correct": 1
 """What a verdict is worth. A status that is not here says nothing about the answer: its reward is null."""
 
 
+def _read_images(value: Json, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise InputError(f"{where}: expected a list, found {kind_of(value)}")
+    for i, image in enumerate(value):
+        if not isinstance(image, str):
+            raise InputError(f"{where}[{i}]: expected a string, found {kind_of(image)}")
+    return tuple(value)
+
+
 def _read_messages(value: Json, where: str) -> str | list[dict[str, Json]]:
     if isinstance(value, str):
         return value
@@ -76,7 +87,8 @@ class Prompt:
     verifier: str | dict[str, Json] | None = doc("verifier by name, or name and options; absent: `verify` decides",
                                                  default=None)
     task: Task = doc("what kind of prompt this is", default="solve")
-    images: tuple[str, ...] = doc("paths (relative to the file), URLs or data URIs", default=())
+    images: tuple[str, ...] = doc("paths (relative to the file), URLs or data URIs; null, as tables have it: none",
+                                  default=(), read=_read_images)
     source: tuple[Source, ...] = doc("recycled prompts: the samples they were made from", default=())
     extra: dict[str, Json] = field(default_factory=dict, metadata={"doc": None})
 

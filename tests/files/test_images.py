@@ -17,6 +17,7 @@ from PIL import Image
 from sparkcli.errors import InputError, SparkError
 from sparkcli.files import images
 from sparkcli.files.images import absolute_images, load_image, load_images, read_image, store_image, told
+from sparkcli.files.pixels import picture
 from sparkcli.records import Prompt
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -112,6 +113,21 @@ def test_broken_notes_beside_the_pixels_are_no_reason_to_refuse_them():
         pytest.approx(RED, abs=2))
 
 
+def png_of_noise() -> bytes:
+    return encoded(Image.effect_noise((300, 300), 60), "PNG")
+
+
+def filled_up(content: bytes) -> bytes:
+    """The first half, and zeros: what an interrupted download may leave."""
+    return content[:len(content) // 2] + bytes(len(content) - len(content) // 2)
+
+
+def test_an_old_bitmap_is_read_by_its_own_header():
+    """OS/2's is of 12 bytes: width and height have two each."""
+    header = b"BM" + struct.pack("<IHHI", 26 + 12, 0, 0, 26) + struct.pack("<IHHHH", 12, 1, 3, 1, 24)
+    assert picture(header + b"\x00\x00\xff\x00" * 3).size == (1, 3)
+
+
 BOMB = png(50_000, 50_000)
 
 REFUSED: list[tuple[bytes, str]] = [
@@ -121,6 +137,9 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"<!DOCTYPE html><html>404</html>", "it is an HTML page, was a download refused?"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it looks like SVG, save it as PNG"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a Git LFS pointer, run git lfs pull"),
+    (b"BMI of a person, by age and sex: see the table\n", "cannot be decoded: "),
+    (b"GIF8 is how these begin: see the specification\n", "; it is a text file"),
+    (filled_up(png_of_noise()), "cannot be decoded: broken PNG file"),
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image in a format that is read"),
     (bytes(range(256)), "was it cut, or is it another kind of file?"),
     (png(0, 0), "0 × 0 pixels: there is nothing to see; leave the image out"),

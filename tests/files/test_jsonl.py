@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparkcli.errors import InputError, UsageError
-from sparkcli.files.jsonl import Output, read
+from sparkcli.files.jsonl import Output, is_stream, read
 from sparkcli.records import Prompt, Rollout
 
 PROMPTS = [Prompt(id=f"p{i}", prompt=f"Question {i}?", answer=str(i), extra={"row": i}) for i in range(200)]
@@ -150,3 +150,27 @@ def test_images_relative_to_the_file_come_out_absolute(tmp_path: Path) -> None:
     kept = ("https://example.org/b.png", "data:image/png;base64,AA==", "/abs/c.png")
     write(path, [Prompt(id="p", prompt="?", images=("images/a.png", *kept))])
     assert next(read(str(path), Prompt)).images == (str(tmp_path / "images/a.png"), *kept)
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    link = tmp_path / "out.jsonl"
+    link.symlink_to(tmp_path / "large" / "real.jsonl")
+    for answer in ("1", "2"):
+        with Output(str(link)) as sink:
+            sink.write(Prompt(id="a", prompt="?", answer=answer))
+        assert link.is_symlink() and f'"answer":"{answer}"' in (tmp_path / "large" / "real.jsonl").read_text()
+    assert sorted(path.name for path in (tmp_path / "large").iterdir()) == ["real.jsonl"]
+
+
+def test_a_link_to_what_is_open_already_is_written_through(tmp_path: Path) -> None:
+    """As `/dev/stdout` is, in a folder of the test's own."""
+    with open(tmp_path / "file.jsonl", "wb") as file:
+        link = tmp_path / "stdout"
+        link.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        assert is_stream(str(link))
+        with Output(str(link)) as sink:
+            sink.write(Prompt(id="a", prompt="?"))
+        assert link.is_symlink()
+    assert (tmp_path / "file.jsonl").read_text().startswith('{"id":"a"')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.jsonl", "stdout"]

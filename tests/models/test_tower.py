@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from tests.models.tiny import load_tiny, write_model
 from tests.training.visions import KINDS, load, write
+from transformers import MllamaConfig
 
+from sparkcli.errors import UsageError
 from sparkcli.models.tower import language_modules, vision_parameters
 
 
@@ -23,3 +25,9 @@ def test_in_a_model_of_text_nothing_does(tmp_path: Path) -> None:
     network = load_tiny(write_model(tmp_path)).network
     assert not vision_parameters(network)
     assert language_modules(network) == set(network.modules())
+
+
+def test_a_model_that_looks_by_cross_attention_is_refused(tmp_path: Path) -> None:
+    MllamaConfig().save_pretrained(write_model(tmp_path))
+    with pytest.raises(UsageError, match="mllama looks at images by cross-attention, which is not supported"):
+        load_tiny(tmp_path)

@@ -295,6 +295,25 @@ def test_records_in_tables_have_nulls_where_they_have_nothing(folder: Path):
         assert (len(prompts["a"].images), prompts["b"].images) == (1, ())
 
 
+def test_records_may_have_images_under_another_name(folder: Path):
+    """Also where the first has none, from which the layout is taken."""
+    rows = [{"id": "a", "prompt": "1 + 1?", "answer": "2"},
+            {"id": "b", "prompt": "<image> what?", "answer": "2", "image": "red.png"},
+            {"id": "c", "prompt": "<image 2> or <image 1>?", "image_1": "red.png", "image_2": "blue.png"}]
+    written(json_lines(*rows))
+    assert contents() == [[], [RED], [BLUE, RED]]
+    assert all(record.extra == {} for record in read("prompts.jsonl", Prompt))
+    with pytest.raises(InputError, match=r"rows.jsonl:2: <image> in the question, and the row has no image"):
+        written(json_lines(rows[0], {**rows[1], "image": None}))
+
+
+def test_a_folder_beside_the_outputs_is_named_whole(folder: Path):
+    (folder / "below").mkdir()
+    [prompt] = written(json_lines({"question": "Q?", "answer": "2", "image": uri(RED)}), out="below/prompts.jsonl",
+                       images="below/../kept")
+    assert prompt.images[0].startswith(f"{folder}/kept/")
+
+
 def test_kept_images_move_with_their_file(folder: Path):
     [prompt] = written(json_lines({"question": "Q?", "answer": "2", "images": [uri(RED), "red.png", uri(RED)]}),
                        out="prompts.v2.jsonl.gz")

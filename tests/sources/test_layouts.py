@@ -81,6 +81,13 @@ def test_a_layout_says_what_it_took():
     assert str(detect(row, {}, "f:1")) == "question, question=problem, answer=answer, id=idx, images=image"
 
 
+def test_bytes_that_are_not_the_images_are_left_out_and_told():
+    row, told = {"question": "Q?", "answer": "2", "thumb": {"bytes": b"x"}, "size": 3}, []
+    made = prompt_of(row, detect(row, {}, "f:1"), "f:1", tell=told.append)
+    assert made.extra == {"size": 3}
+    assert told == ["column thumb holds bytes and is left out; if it has the images: --map images=thumb"]
+
+
 def test_the_user_may_name_columns():
     row = {"text": {"en": "Q?"}, "key": 2, "answer": "not this"}
     layout = detect(row, {"question": "text.en", "answer": "key"}, "f:1")
@@ -150,7 +157,6 @@ def test_an_instruction_after_parts():
     ({"question": "Q?", "answer": "2"}, {"question": "Q?", "answer": {"x": 1}}, "f:2: answer: expected an answer"),
     ({"problem": "Q?", "solution": "2"}, {"problem": "Q?", "solution": "1.\n2."}, "f:2: solution: several lines"),
     ({"question": "Q?", "image": "a"}, {"question": "Q?", "image": 7}, "f:2: image: expected paths, URLs"),
-    ({"question": "Q?", "answer": "2"}, {"question": "Q?", "answer": "2", "blob": b"x"}, "f:2: blob: bytes cannot be"),
 ])
 def test_what_is_wrong_is_named(first: dict[str, Any], row: dict[str, Any], message: str):
     with pytest.raises(InputError) as error:

@@ -27,7 +27,7 @@ from sparkcli.errors import InputError, UsageError
 from sparkcli.method.advantages import advantages
 from sparkcli.method.objectives import objective
 from sparkcli.models.pictures import Pictures
-from sparkcli.models.policy import Policy, export, load, reference, trainable
+from sparkcli.models.policy import Policy, export, load, reference, save, trainable
 from sparkcli.models.prefix import pad_left, pad_right
 from sparkcli.models.tower import vision_parameters
 from sparkcli.records import Prompt, Scored, groups
@@ -108,6 +108,16 @@ def test_layers_that_read_images_are_frozen_by_name_too(fresh: Callable[..., Pol
         Trainer(fresh(), TrainConfig(**LORA, lora_targets=("qkv",)))
     trainer = Trainer(fresh(), TrainConfig(**LORA, lora_targets=("qkv",), train_vision=True))
     assert all(".visual.blocks." in name for name in trainer.parameters)
+
+
+def test_an_adapter_on_the_vision_tower_goes_on_only_where_that_is_asked_for(fresh: Callable[..., Policy],
+                                                                             tmp_path: Path) -> None:
+    policy = fresh()
+    trainable(policy, TrainConfig(**LORA, train_vision=True))
+    save(policy, tmp_path / "policy", {}, None)
+    assert trainable(fresh(tmp_path / "policy"), TrainConfig(**LORA, train_vision=True))
+    with pytest.raises(UsageError, match=r"has an adapter on layers that read images, .*; give --train-vision"):
+        trainable(fresh(tmp_path / "policy"), TrainConfig(**LORA))
 
 
 def test_a_model_of_text_has_no_vision_to_train(tmp_path: Path) -> None:

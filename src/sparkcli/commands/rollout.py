@@ -9,9 +9,8 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import DryRun, Out, Prompts, Resume, command
-from sparkcli.commands.sampling import opened, together
+from sparkcli.commands.sampling import opened, tell_failures, together
 from sparkcli.config import ModelConfig, RolloutConfig, ServerConfig
-from sparkcli.errors import SparkError
 from sparkcli.files.jsonl import Output
 from sparkcli.records import Prompt
 
@@ -48,7 +47,7 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
                 advance(len(group))
                 total += 1
                 reasons.update(sample.finish_reason for sample in group)
-                error = group[0].error or error
+                error = error or group[0].error
         finally:
             for ready in side.flush():
                 sink.write_group(ready)
@@ -70,7 +69,4 @@ def report(total: int, reasons: Counter[str], error: str | None, console: Consol
     failed = reasons["error"]
     cut = f"; cut at --max-tokens: {reasons['length']}" if reasons["length"] else ""
     console.say(f"{reasons.total() - failed} completions for {total - failed} prompts{cut}")
-    if failed:
-        console.warn(f"{failed} of {total} prompts could not be sampled; see their `error`")
-    if total and failed == total:
-        raise SparkError(f"no prompt could be sampled; the last error: {error}")
+    tell_failures(total, failed, error, console)

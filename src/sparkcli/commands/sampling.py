@@ -48,9 +48,13 @@ class Questions:
             yield group
 
     def report(self, console: Console) -> None:
-        """Raises SparkError where nothing could be sampled."""
-        if self._total and self._failed == self._total:
-            raise SparkError(f"no prompt could be sampled; the first error: {self._first}")
-        if self._failed:
-            console.warn(f"{self._failed} of {self._total} prompts could not be sampled; the first error: "
-                         f"{self._first}")
+        """See `tell_failures`."""
+        tell_failures(self._total, self._failed, self._first, console)
+
+
+def tell_failures(total: int, failed: int, first: str | None, console: Console) -> None:
+    """Warns of prompts that could not be sampled. Raises SparkError where that is all."""
+    if total and failed == total:
+        raise SparkError(f"no prompt could be sampled; the first error: {first}")
+    if failed:
+        console.warn(f"{failed} of {total} prompts could not be sampled; the first error: {first}")

@@ -90,10 +90,10 @@ def of_lines(values: Iterable[tuple[str, Any]], path: str, cls: type[R]) -> Iter
 class Output:
     """Records to standard output, or to a file that appears whole or not at all.
 
-    A file is written as `.NAME.partial` beside its place and renamed when done. Interrupted, the partial file stays,
-    in whole lines, and `resume=True` continues it; with `resume=None` it cannot be continued and does not stay. A
-    device or named pipe is written directly. `together`: groups that are computed together, counted from the first; of
-    a partial file only a multiple of it is kept.
+    A file is written as `.NAME.partial` beside its place and renamed when done; its place is where a link leads.
+    Interrupted, the partial file stays, in whole lines, and `resume=True` continues it; with `resume=None` it cannot be
+    continued and does not stay. What `is_stream` is written directly. `together`: groups that are computed together,
+    counted from the first; of a partial file only a multiple of it is kept.
 
     Raises:
         UsageError: the path cannot be written.
@@ -107,8 +107,9 @@ class Output:
             raise UsageError(f"{path}: is a directory; name a file")
         self.path = path
         self._keeps = resume is not None
-        self._partial = Path(path).with_name(f".{Path(path).name}.partial")
-        self._direct = path == "-" or _is_special(path)
+        self._direct = is_stream(path)
+        self._place = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+        self._partial = self._place.with_name(f".{self._place.name}.partial")
         self._kept: list[bytes] = []
         self.done: list[str] = []
         if resume and self._partial.exists():
@@ -156,7 +157,7 @@ class Output:
             self._append(b"", flush=True)
             self._stream.close()
             if not self._direct:
-                commit(self._partial, Path(self.path))
+                commit(self._partial, self._place)
         except (OSError, SparkError) as failure:
             told = failure if isinstance(failure, SparkError) else self._unwritable(failure)
             self._abandon(told)
@@ -308,8 +309,21 @@ class _Owning(io.BufferedWriter):
                 cast(BinaryIO, inner).close()
 
 
-def _is_special(path: str) -> bool:
-    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+def is_stream(path: str) -> bool:
+    """Whether an output is no file of its own: `-`, a device or named pipe, or what is open already (`/dev/stdout`),
+    also by a link."""
+    if path == "-":
+        return True
+    if not os.path.exists(path) or os.path.isdir(path):
+        return False
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return True
+    while not os.path.abspath(path).startswith(_OPEN_ALREADY) and os.path.islink(path):
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return os.path.abspath(path).startswith(_OPEN_ALREADY)
+
+
+_OPEN_ALREADY = ("/proc/", "/dev/fd/", "/dev/stdout", "/dev/stderr")
 
 
 def _whole_groups(before: Path, name: str) -> Iterator[tuple[str, list[bytes]]]:

@@ -7,6 +7,7 @@ SVG).
 
 import contextlib
 import io
+import re
 import struct
 import threading
 import warnings
@@ -22,7 +23,8 @@ LARGEST_PIXELS = 89_478_485
 _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp",
              "TIFF": ".tiff", "PPM": ".ppm", "JPEG2000": ".jp2", "AVIF": ".avif"}
 """Formats that are read, by Pillow's names. MPO, several JPEGs in one file, is opened as JPEG."""
-_SIZES = ((b"\x89PNG\r\n\x1a\n", ">16xII"), (b"GIF8", "<6xHH"), (b"BM", "<18xii"))
+_SIZES = ((re.compile(rb"\x89PNG\r\n\x1a\n"), ">16xII"), (re.compile(rb"GIF8[79]a"), "<6xHH"),
+          (re.compile(rb"BM.{12}[\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), "<18xii"))
 """Where headers say width and height: Pillow does not know an image without pixels as an image."""
 _NO_IMAGE = "no image in a format that is read (PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000)"
 _ROTATED = 0x0112
@@ -41,9 +43,11 @@ def suffix(content: bytes) -> str:
 
 def picture(content: bytes) -> "Image":
     """The picture in encoded bytes. Raises UnreadableError: no image, not a whole one, or too large."""
-    image = _header(content)
+    image, checked = _header(content), _header(content)
     try:
         with _quietly():
+            if checked.format == "PNG":  # the one format with checksums, which decoding does not look at
+                checked.verify()
             image.load()
             return _upright(_on_white(image), _orientation(image))
     except (UnreadableError, MemoryError):
@@ -58,8 +62,8 @@ def _header(content: bytes) -> "Image":
 
     if not content:
         raise UnreadableError("is empty; was the file written whole?")
-    for magic, layout in _SIZES:
-        if content.startswith(magic) and len(content) >= struct.calcsize(layout):
+    for begins, layout in _SIZES:
+        if begins.match(content) and len(content) >= struct.calcsize(layout):
             _check_size(*struct.unpack_from(layout, content))
     try:
         with _quietly():

@@ -65,13 +65,17 @@ def check_asked(model: PeftModel, config: TrainConfig, place: str) -> None:
             raise UsageError(f"{place}: has an adapter with {name} {value}, and {asked} is asked for; leave the "
                              "setting out, or train a new adapter on the model, or on what export makes of this one")
     targets = _targets(config)
-    if targets != [ALL_LINEAR] or config.train_vision:
-        network = cast(PreTrainedModel, model.get_base_model())
-        has_on = {name for name, module in network.named_modules() if isinstance(module, LoraLayer)}
-        if _allowed(network, _chosen(network, targets), config) != has_on:
-            setting = f"lora_targets {','.join(targets)}{' with train_vision' * config.train_vision}"
-            raise UsageError(f"{place}: has an adapter on other layers than {setting}; leave the setting out, or train "
-                             "a new adapter")
+    network = cast(PreTrainedModel, model.get_base_model())
+    has_on = {name for name, module in network.named_modules() if isinstance(module, LoraLayer)}
+    language = language_modules(network)
+    if not config.train_vision and any(network.get_submodule(name) not in language for name in has_on):
+        raise UsageError(f"{place}: has an adapter on layers that read images, which stay frozen; give --train-vision, "
+                         "or train a new adapter")
+    is_asked = targets != [ALL_LINEAR] or config.train_vision
+    if is_asked and _allowed(network, _chosen(network, targets), config) != has_on:
+        setting = f"lora_targets {','.join(targets)}{' with train_vision' * config.train_vision}"
+        raise UsageError(f"{place}: has an adapter on other layers than {setting}; leave the setting out, or train a "
+                         "new adapter")
 
 
 def _targets(config: TrainConfig) -> list[str]:

@@ -7,11 +7,11 @@ together. Data URIs are kept as files as well, unless there is no folder: they n
 """
 
 import os
-import stat
 from pathlib import Path
 
 from sparkcli.errors import InputError, UsageError
 from sparkcli.files.images import decoded, is_data, is_path, read_image, store_image, told, with_images
+from sparkcli.files.jsonl import is_stream
 from sparkcli.method.messages import chat_of
 from sparkcli.records import Prompt
 from sparkcli.sources.cells import BYTES
@@ -29,8 +29,8 @@ class Gallery:
     def __init__(self, beside: Path, out: str, images: str | None, *, allow_remote: bool) -> None:
         self._beside = beside
         self._allow_remote = allow_remote
-        self._base = Path(out).absolute().parent if _is_file(out) else None
-        self._folder = Path(images).absolute() if images else _usual(out)
+        self._base = None if is_stream(out) else _absolute(out).parent
+        self._folder = _absolute(images) if images else _usual(out)
         self._settled: dict[str, str] = {}
         """What became of references to files and of URLs; data URIs are too long to remember."""
 
@@ -81,21 +81,16 @@ class Gallery:
         return str(path)
 
 
-def _is_file(out: str) -> bool:
-    """Whether an output is a plain file, there or to be made."""
-    if out == "-":
-        return False
-    try:
-        return stat.S_ISREG(Path(out).stat().st_mode)
-    except OSError:
-        return True
+def _absolute(path: str) -> Path:
+    """Without `..`, so that what lies below what can be told by the names."""
+    return Path(os.path.abspath(path))
 
 
 def _usual(out: str) -> Path | None:
     """`prompts-images` beside `prompts.jsonl.gz`."""
-    if not _is_file(out):
+    if is_stream(out):
         return None
-    path = Path(out).absolute()
+    path = _absolute(out)
     name = path.name
     for suffix in (".gz", ".zst", ".jsonl", ".ndjson", ".json"):
         name = name.removesuffix(suffix)

@@ -163,13 +163,20 @@ def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "",
         images; images and their places in the question do not match.
     """
     if layout.question is None:
-        prompt = from_json(Prompt, _present(row), place)
-        if not prompt.images:
-            return prompt
-        asked, shown = placed(prompt.prompt, _images_of(prompt.images, is_list=len(prompt.images) > 1), place, tell)
-        return dataclasses.replace(prompt, prompt=asked, images=tuple(shown))
+        return _record(row, layout, place, tell)
     fields = _fields(row, layout, place, number_prefix, tell)
-    return from_json(Prompt, {**_carried(row, layout, fields, place), **fields}, place)
+    return from_json(Prompt, {**_carried(row, layout, fields, place, tell), **fields}, place)
+
+
+def _record(row: Row, layout: Layout, place: str, tell: Callable[[str], None]) -> Prompt:
+    """A row that is a prompt record, perhaps with images under another name as rows of other layouts."""
+    record = from_json(Prompt, {"id": "", "prompt": "", "images": row.get("images")}, place)
+    images = (_images_of(record.images, is_list=len(record.images) > 1) if record.images
+              else _images(row, layout, place))
+    others = {name for name in row if name in _IMAGES[1:] or _NUMBERED.fullmatch(name)} if images.by_number else set()
+    prompt = from_json(Prompt, {k: v for k, v in _present(row).items() if k not in {"images", *others}}, place)
+    asked, shown = placed(prompt.prompt, images, place, tell)
+    return dataclasses.replace(prompt, prompt=asked, images=tuple(shown))
 
 
 def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Callable[[str], None]) -> Row:
@@ -254,8 +261,8 @@ def _instructed(prompt: Any, instruction: str) -> Any:
     return [*prompt[:last], {**prompt[last], "content": extended}, *prompt[last + 1:]]
 
 
-def _carried(row: Row, layout: Layout, fields: Row, place: str) -> Row:
-    """The columns that the fields do not tell already, under names that no record field has."""
+def _carried(row: Row, layout: Layout, fields: Row, place: str, tell: Callable[[str], None]) -> Row:
+    """The columns that the fields do not tell already, under names that no record field has; without bytes."""
     partly_used = {column.partition(".")[0] for column in (layout.question, layout.answer) if column}
     told = {layout.id, layout.images, *_IMAGES, _image_file(row), *filter(_NUMBERED.fullmatch, map(str, row)),
             *(_IFEVAL if layout.name == "ifeval" else ())}
@@ -267,7 +274,10 @@ def _carried(row: Row, layout: Layout, fields: Row, place: str) -> Row:
         if column in told or (column in partly_used and (value is None or value in kept)):
             continue
         name = f"row_{column}" if column in partly_used or column in _RESERVED else column
-        carried[name] = json_value(value, f"{place}: {column}")
+        try:
+            carried[name] = json_value(value, f"{place}: {column}")
+        except InputError:
+            tell(f"column {column} holds bytes and is left out; if it has the images: --map images={column}")
     return carried
 
 
