@@ -17,16 +17,14 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from sparkcli.config import TrainConfig
-from sparkcli.errors import UsageError, nearest
+from sparkcli.errors import UsageError
 from sparkcli.models.folders import write_json
+from sparkcli.models.lora_targets import ALL_LINEAR, adapted_layers, check_attached, target_modules, target_names
 from sparkcli.models.tower import language_modules
 
 NOT_COMPARED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
-ALL_LINEAR = "all-linear"
-"""PEFT's word for every linear layer but the head."""
 
 
 def attach_new(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
@@ -39,7 +37,8 @@ def attach_new(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
     """
     adapted = _attach(model, LoraConfig(
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
-        use_rslora=config.lora_rslora, task_type="CAUSAL_LM", target_modules=_target_modules(model, config)))
+        use_rslora=config.lora_rslora, task_type="CAUSAL_LM", target_modules=target_modules(model, config)))
+    check_attached(model, config)
     generator = torch.Generator().manual_seed(config.seed)
     with torch.no_grad():
         for name, parameter in sorted(adapted.named_parameters()):
@@ -64,7 +63,7 @@ def check_asked(model: PeftModel, config: TrainConfig, place: str) -> None:
         if asked not in (value, getattr(TrainConfig, name)):
             raise UsageError(f"{place}: has an adapter with {name} {value}, and {asked} is asked for; leave the "
                              "setting out, or train a new adapter on the model, or on what export makes of this one")
-    targets = _targets(config)
+    targets = target_names(config)
     network = cast(PreTrainedModel, model.get_base_model())
     has_on = {name for name, module in network.named_modules() if isinstance(module, LoraLayer)}
     language = language_modules(network)
@@ -72,65 +71,10 @@ def check_asked(model: PeftModel, config: TrainConfig, place: str) -> None:
         raise UsageError(f"{place}: has an adapter on layers that read images, which stay frozen; give --train-vision, "
                          "or train a new adapter")
     is_asked = targets != [ALL_LINEAR] or config.train_vision
-    if is_asked and _allowed(network, _chosen(network, targets), config) != has_on:
+    if is_asked and adapted_layers(network, config) != has_on:
         setting = f"lora_targets {','.join(targets)}{' with train_vision' * config.train_vision}"
         raise UsageError(f"{place}: has an adapter on other layers than {setting}; leave the setting out, or train a "
                          "new adapter")
-
-
-def _targets(config: TrainConfig) -> list[str]:
-    """`lora_targets` one by one, sorted; several may stand in one string, between commas."""
-    return sorted({target.strip() for targets in config.lora_targets for target in targets.split(",")})
-
-
-def _target_modules(model: PreTrainedModel, config: TrainConfig) -> str | list[str]:
-    """The layers of a new adapter, as PEFT takes them: by full name where those that read images stay out, since their
-    names end alike."""
-    targets = _targets(config)
-    chosen = _chosen(model, targets)
-    allowed = _allowed(model, chosen, config)
-    if allowed != chosen:
-        return sorted(allowed)
-    return ALL_LINEAR if targets == [ALL_LINEAR] else targets
-
-
-def _allowed(model: PreTrainedModel, chosen: set[str], config: TrainConfig) -> set[str]:
-    """The chosen layers without those that read images, unless `train_vision`."""
-    language = language_modules(model)
-    allowed = {name for name in chosen if config.train_vision or model.get_submodule(name) in language}
-    if not allowed:
-        raise UsageError(f"train: lora_targets: {min(chosen)!r} reads images, which stays frozen; name layers of the "
-                         "language model, or give --train-vision")
-    return allowed
-
-
-def _chosen(model: PreTrainedModel, targets: list[str]) -> set[str]:
-    """Names of the layers that get an adapter: all linear ones but the head, or those whose names end in a target."""
-    linear, head = _linear_layers(model), cast(Any, model.get_output_embeddings())
-    is_tied = head is not None and head.weight is cast(Any, model.get_input_embeddings()).weight
-    if targets == [ALL_LINEAR]:
-        return {name for name, module in linear.items() if module is not head}
-    chosen: set[str] = set()
-    for target in targets:
-        fitting = {name for name, _ in model.named_modules() if name == target or name.endswith(f".{target}")}
-        if not fitting:
-            known = {name.rsplit(".", 1)[-1] for name in linear}
-            raise UsageError(f"train: lora_targets: no layer is named {target!r}{nearest(target, known)}")
-        if other := sorted(fitting - linear.keys()):
-            raise UsageError(f"train: lora_targets: {target!r} fits {other[0]!r}, which is no linear layer; name "
-                             "linear layers, e.g. q_proj,v_proj")
-        if is_tied and any(linear[name] is head for name in fitting):
-            raise UsageError(f"train: lora_targets: {target!r} is the head, which shares its weights with the "
-                             "embeddings in this model; leave it out")
-        chosen |= fitting
-    return chosen
-
-
-def _linear_layers(model: PreTrainedModel) -> dict[str, Any]:
-    """The model's own linear layers by name, whether an adapter lies on them or not."""
-    adapted = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, LoraLayer))
-    return {name: module for name, module in model.named_modules()
-            if isinstance(module, (torch.nn.Linear, Conv1D, LoraLayer)) and not name.startswith(adapted)}
 
 
 def attach_saved(model: PreTrainedModel, directory: Path) -> PeftModel:
