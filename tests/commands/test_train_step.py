@@ -17,8 +17,8 @@ Change = Callable[[dict[str, Any]], None]
 MEANS = {"loss", "policy_loss", "kl", "clip_share", "clip_share_low", "clip_share_high", "ratio", "ratio_max",
          "entropy", "grad_norm", "lr"}
 COUNTS = {"phase", "updates", "total_updates", "samples", "micro_batches", "tokens", "shared_tokens", "padding_share",
-          "attention_padding_share", "corrected", "groups", "rollouts", "null_rewards", "biased_sampling",
-          "stale_policy", "scored_missing", "truncated", "reward"}
+          "attention_padding_share", "corrected", "groups", "groups_with_signal", "rollouts", "null_rewards",
+          "biased_sampling", "stale_policy", "scored_missing", "truncated", "reward"}
 MACHINE = {"seconds", "tokens_per_second", "peak_memory_mib"}
 
 
@@ -102,7 +102,7 @@ def test_metrics_have_every_field_and_the_state_all_but_the_machines(cli: Cli, f
     assert set(metrics["seconds"]) == {"read", "reference", "parent", "forward", "backward", "optimizer"}
     assert metrics["peak_memory_mib"] > 10 and metrics["tokens_per_second"] > 10
     assert metrics["reward"] == {"solve": 0.5}
-    assert metrics["groups"] == {"all_right": 0, "all_wrong": 0, "mixed": 6, "unknown": 0}
+    assert metrics["groups"] == {"all_right": 0, "all_wrong": 0, "equal_partial": 0, "mixed": 6, "unknown": 0}
     assert (metrics["samples"], metrics["updates"], metrics["stale_policy"], metrics["corrected"]) == (24, 2, 0, 0)
     assert metrics["loss"] == pytest.approx(metrics["policy_loss"] + 0.001 * metrics["kl"], abs=1e-7)
     assert 0 <= metrics["padding_share"] < 1 and metrics["entropy"] > 0 and metrics["grad_norm"] > 0
@@ -126,9 +126,13 @@ def test_a_policy_that_is_written_over_is_the_one_that_a_new_place_would_hold(cl
 
 
 @pytest.mark.parametrize(("rewards", "kind", "why"), [
-    ((1.0,), "all_right", "no group has both better and worse samples"),
-    ((None,), "unknown", "no rollout has a reward"),
-    ((0.1 + 0.2, 0.3), "mixed", "no group has better and worse samples that may be trained on"),  # float noise
+    ((1.0,), "all_right", "in no group do rewards differ (6 all right); try more samples a prompt "
+     "(rollout -n), a higher --temperature, harder prompts"),
+    ((None,), "unknown", "no rollout has a reward; verdict.reason says why"),
+    ((0.1 + 0.2, 0.3), "equal_partial", "in no group do rewards differ (6 equal partial); try more "
+     "samples a prompt (rollout -n), a higher --temperature"),  # float noise
+    ((0.0, None, None, None), "all_wrong", "no prompt has two samples with a reward to compare; sample more of each "
+     "(rollout -n 8)"),
 ])
 def test_groups_without_a_difference_update_nothing(cli: Cli, folder: Path, records: list[Scored], kind: str, why: str,
                                                     rewards: Sequence[float | None]) -> None:
@@ -137,10 +141,21 @@ def test_groups_without_a_difference_update_nothing(cli: Cli, folder: Path, reco
     result = cli("train-step", "scored.jsonl", "-o", "p", "--method", "full")
     metrics = json.loads(result.out)
     assert (result.code, metrics["updates"], metrics["loss"], metrics["groups"][kind]) == (0, 0, None, 6)
-    assert result.err == f"sparkcli: warning: {why}: no update, p equals its parent\n"
+    assert result.err == f"sparkcli: warning: nothing to learn from: {why}; no update, p equals its parent\n"
     again = cli("train-step", "scored.jsonl", "-o", "q", "--method", "full", "-q")
     assert (again.code, again.err) == (0, "")
     assert contents(folder / "p") == contents(folder / "q")
+
+
+def test_nothing_to_learn_from_can_be_a_failure(cli: Cli, folder: Path, records: list[Scored]) -> None:
+    write(folder / "scored.jsonl", [dataclasses.replace(record, reward=0.0) for record in records])
+    for arguments, outcome in ((("-o", "p"), "p was not written"), (("--dry-run",), "training would change nothing")):
+        result = cli("train-step", "scored.jsonl", "--method", "full", "--fail-if-idle", *arguments)
+        assert (result.code, json.loads(result.out)["updates"]) == (4, 0)
+        assert result.err.startswith("sparkcli: nothing to learn from: in no group do rewards differ (6 all ")
+        assert result.err.endswith(f"easier prompts; no update, {outcome} (--fail-if-idle)\n")
+    assert not (folder / "p").exists()
+    assert cli("train-step", "scored.jsonl", "-o", "p", "--method", "full").code == 0
 
 
 # Plans and probes.

@@ -12,7 +12,7 @@ from sparkcli.run.watch import SHOWN, Lines, LiveTable, watching
 
 def phase(**changes: Any) -> dict[str, Any]:
     return {"reward": {"solve": 0.25}, "updates": 2, "kl": 0.00125, "clip_share": 0.031,
-            "groups": {"all_right": 1, "all_wrong": 2, "mixed": 29, "unknown": 0}, **changes}
+            "groups": {"all_right": 2, "all_wrong": 2, "mixed": 28, "unknown": 0}, "groups_with_signal": 29, **changes}
 
 
 def step(number: int, **changes: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def text(screen: Console) -> str:
 def test_a_step_is_a_line() -> None:
     console = Console(file=StringIO(), width=100)
     Lines(console, 32).step(step(3), 2.345)
-    assert text(console) == ("step 3/32  solve 0.25  judge 0.50  compare 0.62  reflect 0.12  mixed 29/32  kl 0.2500  "
+    assert text(console) == ("step 3/32  solve 0.25  judge 0.50  compare 0.62  reflect 0.12  signal 29/32  kl 0.2500  "
                              "clipped 0.031  queue 17  2.3 s\n")
 
 
@@ -46,7 +46,7 @@ def test_what_a_step_has_not_is_left_out() -> None:
     console = Console(file=StringIO(), width=100)
     skipped = phase(updates=0, kl=None, clip_share=None)
     Lines(console, 32).step({"step": 1, "policy": skipped, "queue": 3}, 1.0)
-    assert text(console) == "step 1/32  solve 0.25  mixed 29/32  queue 3  1.0 s\n"
+    assert text(console) == "step 1/32  solve 0.25  signal 29/32  queue 3  1.0 s\n"
 
 
 def test_an_evaluation_is_a_line_that_fits(screen: Console) -> None:

@@ -19,7 +19,8 @@ def test_every_known_reward_is_read_and_groups_are_counted_by_kind(scored: Build
                for n, reward in enumerate(rewards)]
     phase = read_phase(records, 100, "start")
     assert [[sample.id for sample in group] for group in phase.groups] == [["right"] * 2, ["wrong"] * 2, ["mixed"] * 2]
-    assert phase.facts["groups"] == {"all_right": 1, "all_wrong": 1, "mixed": 1, "unknown": 1}
+    assert phase.facts["groups"] == {"all_right": 1, "all_wrong": 1, "equal_partial": 0, "mixed": 1, "unknown": 1}
+    assert phase.facts["groups_with_signal"] == 1
     assert phase.facts["null_rewards"] == 2
 
 

@@ -18,16 +18,18 @@ def test_counts():
     assert summary.total == 8
     assert summary.reward_mean == 0.5
     assert summary.error_share == 0.25
-    assert summary.groups == {"all right": 1, "all wrong": 1, "mixed": 1, "unknown": 1}
+    assert summary.groups == {"all_right": 1, "all_wrong": 1, "mixed": 1, "unknown": 1}
+    assert summary.groups_with_signal == 1
     assert summary.statuses_by_task["judge"] == {"correct": 1, "wrong": 1}
     assert summary.text().splitlines() == [
         "8 verdicts: 3 correct, 2 wrong, 1 timeout, 1 no_answer, 1 error",
         "  judge: 1 correct, 1 wrong",
         "  solve: 2 correct, 1 timeout, 1 wrong, 1 no_answer, 1 error",
-        "mean reward 0.500; unknown 25.0%; groups: 1 all right, 1 all wrong, 1 mixed, 1 unknown"]
+        "mean reward 0.500; unknown 25.0%; groups: 1 all right, 1 all wrong, 1 mixed, 1 unknown; "
+        "with a signal: 1"]
 
 
 def test_nothing_at_all():
     summary = Summary()
     assert (summary.total, summary.reward_mean, summary.error_share) == (0, None, 0.0)
-    assert summary.text() == "0 verdicts: none\nmean reward none; unknown 0.0%; groups: none"
+    assert summary.text() == "0 verdicts: none\nmean reward none; unknown 0.0%; groups: none; with a signal: 0"

@@ -11,7 +11,7 @@ from sparkcli.commands.console import Console
 from sparkcli.commands.launch import check_readable, is_first, launch, launched, take_part
 from sparkcli.commands.options import DryRun, ScoredRollouts, command
 from sparkcli.config import ModelConfig, TrainConfig
-from sparkcli.errors import UsageError
+from sparkcli.errors import GateError, UsageError
 from sparkcli.files.jsonl import read
 from sparkcli.files.tensors import inline
 from sparkcli.records import Rollout, Scored, Verdict, extend
@@ -22,15 +22,18 @@ Probe = Annotated[bool, typer.Option("--probe", help="train nothing; report how 
                                                      "the policy's own")]
 NumProcesses = Annotated[int, typer.Option("--num-processes", min=1, help="processes of this machine that train "
                                                                                "together, one on each GPU")]
+FailIfIdle = Annotated[bool, typer.Option("--fail-if-idle", help="exit with 4 and write no policy where there is "
+                                                                 "nothing to learn from")]
 Shard = Annotated[bool, typer.Option("--shard", help="cut weights and optimiser state over the processes (FSDP2)")]
 
 
 @command
 def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_processes: NumProcesses = 1,
-               shard: Shard = False, probe: Probe = False, dry_run: DryRun = False, model: ModelConfig,
-               config: TrainConfig, console: Console) -> None:
+               shard: Shard = False, probe: Probe = False, fail_if_idle: FailIfIdle = False,
+               dry_run: DryRun = False, model: ModelConfig, config: TrainConfig, console: Console) -> None:
     """Metrics go to standard output as JSON. The optimiser's state travels in the directory: give the last one
-    as --policy to go on from it.
+    as --policy to go on from it. Where no rewards differ there is nothing to learn from: a warning says why, and
+    the policy written equals its parent, so that a pipeline goes on (--fail-if-idle: exit code 4, none is written).
 
     sparkcli train-step scored.jsonl -m $M --policy policy/1 -o policy/2
 
@@ -59,17 +62,22 @@ def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_proce
     if probe:
         report(scored, model, config, console)
     elif dry_run:
-        show_plan(scored, model, config)
+        show_plan(scored, model, config, console, fail_if_idle=fail_if_idle)
     elif launched() == 1 < num_processes:
         check_readable(scored)
         launch(num_processes, stdin=scored == "-")
     elif out is not None:
         take_part(num_processes, scored, console)
-        train(scored, Path(out), model, config, shard, console)
+        train(scored, Path(out), model, config, shard, console, fail_if_idle=fail_if_idle)
 
 
-def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard: bool, console: Console) -> None:
-    """Writes the updated policy, then prints the metrics; one of several processes does."""
+def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard: bool, console: Console, *,
+          fail_if_idle: bool) -> None:
+    """Writes the updated policy, then prints the metrics; one of several processes does.
+
+    Raises:
+        GateError: there was no update, and that is to fail; the metrics are printed, no policy is written.
+    """
     records = list(inline(read(scored, Scored)))
     from sparkcli.models.policy import load
     from sparkcli.training.processes import Processes
@@ -78,29 +86,36 @@ def train(scored: str, out: Path, model: ModelConfig, config: TrainConfig, shard
     processes = Processes.join(model.device, shard=shard)
     trainer = Trainer(load(processes.placed(model)), config, processes)
     metrics = trainer.step(records)
-    trainer.save(out)
+    is_idle = metrics["updates"] == 0
+    if not (is_idle and fail_if_idle):
+        trainer.save(out)
     processes.leave()
     if processes.rank == 0:
         print(orjson.dumps(metrics).decode(), flush=True)
-    if metrics["updates"] == 0:
-        console.warn(f"{why_idle(metrics)}: no update, {out} equals its parent")
+        if is_idle:
+            tell_idle(metrics, f"{out} was not written" if fail_if_idle else f"{out} equals its parent", console,
+                      fail=fail_if_idle)
 
 
-def why_idle(metrics: Mapping[str, Any]) -> str:
-    """Why a phase had nothing to train on."""
-    if metrics["null_rewards"] == metrics["rollouts"]:
-        return "no rollout has a reward"
-    if metrics["groups"]["mixed"]:
-        return "no group has better and worse samples that may be trained on"
-    return "no group has both better and worse samples"
+def tell_idle(metrics: Mapping[str, Any], outcome: str, console: Console, *, fail: bool) -> None:
+    """Says that there was nothing to learn from, and why. Raises GateError where that is to fail."""
+    from sparkcli.training.samples import idle_reason
+
+    text = f"nothing to learn from: {idle_reason(metrics)}; no update, {outcome}"
+    if fail:
+        raise GateError(f"{text} (--fail-if-idle)")
+    console.warn(text)
 
 
-def show_plan(scored: str, model: ModelConfig, config: TrainConfig) -> None:
+def show_plan(scored: str, model: ModelConfig, config: TrainConfig, console: Console, *, fail_if_idle: bool) -> None:
     """Prints what `train` would do; checks all that it checks."""
     records = list(inline(read(scored, Scored)))
     from sparkcli.training.plan import plan
 
-    print(orjson.dumps(plan(records, model, config)).decode())
+    planned = plan(records, model, config)
+    print(orjson.dumps(planned).decode(), flush=True)
+    if planned["updates"] == 0:
+        tell_idle(planned, "training would change nothing", console, fail=fail_if_idle)
 
 
 def report(rollouts: str, model: ModelConfig, config: TrainConfig, console: Console) -> None:

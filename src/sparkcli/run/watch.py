@@ -14,8 +14,8 @@ from rich.table import Table
 
 from sparkcli.bench.tables import percent, results_table
 
-COLUMNS = ("step", "solve", "judge", "compare", "reflect", "mixed", "kl", "clipped", "queue", "s")
-"""Mean reward by task; groups with right and wrong samples, of all; KL to the base; share of clipped tokens; recycled
+COLUMNS = ("step", "solve", "judge", "compare", "reflect", "signal", "kl", "clipped", "queue", "s")
+"""Mean reward by task; groups that carry a signal, of all; KL to the base; share of clipped tokens; recycled
 prompts waiting; seconds."""
 SHOWN = 12
 """Steps that the live table shows, newest last."""
@@ -117,10 +117,9 @@ def _cells(metrics: Mapping[str, Any], seconds: float) -> list[str]:
     """A row of `COLUMNS`; empty where a step has no such value."""
     policy, recycled = metrics["policy"], metrics.get("recycled") or {}
     reward = {**policy["reward"], **recycled.get("reward", {})}
-    groups = policy["groups"]
     updated = [phase for phase in (policy, recycled) if phase.get("updates")]
     return [str(metrics["step"]), *(_number(reward.get(task)) for task in ("solve", "judge", "compare", "reflect")),
-            f"{groups['mixed']}/{sum(groups.values())}",
+            f"{policy['groups_with_signal']}/{sum(policy['groups'].values())}",
             _number(max((phase["kl"] for phase in updated), default=None), 4),
             _number(max((phase["clip_share"] for phase in updated), default=None), 3),
             str(metrics["queue"]), f"{seconds:.1f}"]

@@ -3,11 +3,12 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparkcli.errors import InputError
+from sparkcli.method.group_kinds import GROUP_KINDS, group_kind, has_signal, listed_kinds, outcome_of
 from sparkcli.records import IMAGE_PARTS, Prompt, Rollout, Sampling, Scored, groups
 
 if TYPE_CHECKING:  # a dry run reads samples and needs no torch
@@ -102,20 +103,33 @@ def read_phase(scored: Iterable[Scored], vocabulary: int, policy: str | None, *,
         sample.place = place
     if not allow_stale:
         refuse_stale(seen, samples, policy)
-    kinds = Counter(group_kind([sample.reward for sample in group]) for group in found)
-    facts = {"groups": {kind: kinds[kind] for kind in GROUP_KINDS}, **phase_facts(seen, samples)}
+    facts = {**group_facts(groups(seen)), **phase_facts(seen, samples)}
     return Phase(groups=[group for group in found if group], facts=facts)
 
 
-GROUP_KINDS = ("all_right", "all_wrong", "mixed", "unknown")
-"""By reward: all 1, all 0 or less, anything between, and no reward known at all."""
+def group_facts(given: Iterable[Sequence[Scored]]) -> dict[str, object]:
+    """Counts of groups for the metrics: by kind, and of those that carry a signal; see `method.group_kinds`."""
+    kinds, with_signal = Counter[str](), 0
+    for group in given:
+        kinds[group_kind([outcome_of(rollout.reward, rollout.terms) for rollout in group])] += 1
+        with_signal += has_signal([rollout.reward for rollout in group])
+    return {"groups": {kind: kinds[kind] for kind in GROUP_KINDS}, "groups_with_signal": with_signal}
 
 
-def group_kind(rewards: Sequence[float]) -> str:
-    """Which of `GROUP_KINDS` a group with these known rewards is."""
-    if not rewards:
-        return "unknown"
-    return "all_right" if min(rewards) >= 1 else "all_wrong" if max(rewards) <= 0 else "mixed"
+def idle_reason(metrics: Mapping[str, Any]) -> str:
+    """Why a phase with these metrics made no update, and what to try."""
+    kinds, with_signal = metrics["groups"], metrics["groups_with_signal"]
+    known = sum(kinds.values()) - kinds["unknown"]
+    if not known:
+        return "no rollout has a reward; verdict.reason says why"
+    if with_signal:
+        return (f"{with_signal} groups carry a signal, but what may be trained on of them does not (empty completions, "
+                "and cut ones under --truncated mask)")
+    if metrics["rollouts"] - metrics["null_rewards"] == known:
+        return "no prompt has two samples with a reward to compare; sample more of each (rollout -n 8)"
+    tries = {"all_right": "harder prompts", "all_wrong": "easier prompts"}
+    hints = ["more samples a prompt (rollout -n)", "a higher --temperature", *(tries[k] for k in tries if kinds[k])]
+    return f"in no group do rewards differ ({listed_kinds(kinds)}); try {', '.join(hints)}"
 
 
 def sample_of(rollout: Scored, policy: str | None) -> Sample:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 
+from sparkcli.method.group_kinds import group_kind, has_signal, listed_kinds, outcome_of
 from sparkcli.records import Scored
 
 
@@ -14,17 +15,21 @@ class Summary:
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
         self.statuses_by_task: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._groups: Counter[str] = Counter()
+        self._closed_groups: Counter[str] = Counter()
+        self._closed_with_signal = 0
         self._rewarded, self._reward_sum, self._unknown = 0, 0.0, 0
         self._term_sums: Counter[str] = Counter()
         self._id: str | None = None
-        self._outcomes_seen: set[float] = set()
+        self._outcomes_G: list[float | None] = []
+        self._rewards_G: list[float | None] = []
 
     def add(self, scored: Scored) -> None:
         """Counts one record."""
         if scored.id != self._id:
-            self._groups.update(self._open_group())
-            self._id, self._outcomes_seen = scored.id, set()
+            self._close_group()
+            self._id = scored.id
+        self._outcomes_G.append(outcome_of(scored.reward, scored.terms))
+        self._rewards_G.append(scored.reward)
         self.statuses[scored.verdict.status] += 1
         self.statuses_by_task[scored.task][scored.verdict.status] += 1
         if scored.reward is None:
@@ -32,9 +37,7 @@ class Summary:
             return
         self._rewarded += 1
         self._reward_sum += scored.reward
-        terms = scored.terms or {"outcome": scored.reward}
-        self._outcomes_seen.add(terms["outcome"])
-        self._term_sums.update(terms)
+        self._term_sums.update(scored.terms or {"outcome": scored.reward})
 
     @property
     def total(self) -> int:
@@ -43,11 +46,13 @@ class Summary:
 
     @property
     def groups(self) -> Counter[str]:
-        """Prompts by what the outcomes of their samples are: `all right`, `all wrong`, `mixed`, or `unknown`.
+        """Prompts by kind, see `method.group_kinds`; the prompt that is still being fed counts."""
+        return self._closed_groups + Counter([] if self._id is None else [group_kind(self._outcomes_G)])
 
-        Samples without a reward do not count. The prompt that is still being fed does.
-        """
-        return self._groups + Counter(self._open_group())
+    @property
+    def groups_with_signal(self) -> int:
+        """Prompts whose samples' rewards differ."""
+        return self._closed_with_signal + has_signal(self._rewards_G)
 
     @property
     def reward_mean(self) -> float | None:
@@ -59,6 +64,12 @@ class Summary:
         """Share of records whose reward is null."""
         return self._unknown / self.total if self.total else 0.0
 
+    def _close_group(self) -> None:
+        if self._id is not None:
+            self._closed_groups[group_kind(self._outcomes_G)] += 1
+            self._closed_with_signal += has_signal(self._rewards_G)
+        self._outcomes_G, self._rewards_G = [], []
+
     def text(self) -> str:
         """A few lines for a terminal; ends without a line break."""
         lines = [f"{self.total} verdicts: {_listed(self.statuses)}"]
@@ -69,17 +80,9 @@ class Summary:
         if len(self._term_sums) > 1:
             means = {name: total / self._rewarded for name, total in self._term_sums.items()}
             mean += f" ({', '.join(f'{name} {value:.3f}' for name, value in means.items())})"
-        lines.append(f"mean reward {mean}; unknown {self.error_share:.1%}; groups: {_listed(self.groups)}")
+        lines.append(f"mean reward {mean}; unknown {self.error_share:.1%}; groups: "
+                     f"{listed_kinds(self.groups)}; with a signal: {self.groups_with_signal}")
         return "\n".join(lines)
-
-    def _open_group(self) -> list[str]:
-        if self._id is None:
-            return []
-        if not self._outcomes_seen:
-            return ["unknown"]
-        if self._outcomes_seen == {1.0}:
-            return ["all right"]
-        return ["all wrong" if self._outcomes_seen == {0.0} else "mixed"]
 
 
 def _listed(counts: Counter[str]) -> str:

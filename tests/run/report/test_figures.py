@@ -20,9 +20,10 @@ def figures(write: Write) -> Figures:
 def test_verdicts_and_groups_by_task(figures: Figures):
     solve = figures.tasks["solve"]
     assert solve.words == {"correct": 3, "wrong": 2, "no_answer": 1, "timeout": 1, "not_sampled": 1}
-    assert solve.kinds == {"all right": 1, "mixed": 1, "all wrong": 1, "unknown": 2}
+    assert solve.kinds == {"all_right": 1, "mixed": 1, "all_wrong": 1, "unknown": 2}
+    assert solve.with_signal == 1
     assert (solve.prompts, solve.samples, solve.reward) == (5, 8, 0.5)
-    assert (figures.tasks["judge"].prompts, figures.tasks["judge"].kinds) == (2, {"all wrong": 1})
+    assert (figures.tasks["judge"].prompts, figures.tasks["judge"].kinds) == (2, {"all_wrong": 1})
 
 
 def test_accuracy_is_over_prompts_and_unknown_takes_no_part(figures: Figures):

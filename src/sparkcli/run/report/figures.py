@@ -2,10 +2,11 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+from sparkcli.method.group_kinds import group_kind, has_signal
 from sparkcli.method.metrics import Proportion
 from sparkcli.records import STATUSES_WITH_REWARD, Status, token_count
 from sparkcli.run.report.line import NOT_SAMPLED, Line
@@ -17,8 +18,8 @@ VERDICTS = frozenset({*get_args(Status), NOT_SAMPLED})
 class TaskFigures:
     """Counts of one task.
 
-    `words` are verdicts; `kinds` are groups by their known verdicts: "all right", "mixed", "all wrong", "unknown".
-    `tokens` are completion lengths, known ones.
+    `words` are verdicts; `kinds` are verified groups, and `with_signal` those whose rewards differ, see
+    `method.group_kinds`. `tokens` are completion lengths, known ones.
     """
 
     prompts: int = 0
@@ -26,6 +27,7 @@ class TaskFigures:
     words: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    with_signal: int = 0
     finished: Counter[str] = field(default_factory=Counter)
     tokens: Counter[int] = field(default_factory=Counter)
     rewards: list[float] = field(default_factory=list)
@@ -78,8 +80,9 @@ class Figures:
             task.tokens[length] += 1
         self._note_origin(line)
 
-    def end_group(self, task: str, words: Counter[str | None]) -> None:
-        """Counts a prompt by the verdicts on its samples."""
+    def end_group(self, task: str, words: Counter[str | None], outcomes_G: Sequence[float | None],
+                  rewards_G: Sequence[float | None]) -> None:
+        """Counts a prompt by the verdicts on its samples, their outcomes and their rewards."""
         figures = self.tasks[task]
         figures.prompts += 1
         if not any(word in VERDICTS for word in words):
@@ -87,8 +90,8 @@ class Figures:
         known = {word: number for word, number in words.items() if word in STATUSES_WITH_REWARD}
         right, total = known.get("correct", 0), sum(known.values())
         figures.shares.append(right / total if total else None)
-        figures.kinds["unknown" if not total else "all right" if right == total else "mixed" if right else
-                      "all wrong"] += 1
+        figures.kinds[group_kind(outcomes_G)] += 1
+        figures.with_signal += has_signal(rewards_G)
 
     @property
     def total(self) -> TaskFigures:
@@ -97,6 +100,7 @@ class Figures:
         for figures in self.tasks.values():
             whole.prompts += figures.prompts
             whole.samples += figures.samples
+            whole.with_signal += figures.with_signal
             for name in ("words", "labels", "kinds", "finished", "tokens"):
                 getattr(whole, name).update(getattr(figures, name))
             whole.rewards += figures.rewards

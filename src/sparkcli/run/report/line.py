@@ -21,6 +21,7 @@ class Line:
     rollout: Rollout | None = None
     verdict: Verdict | None = None
     reward: float | None = None
+    terms: dict[str, float] | None = None
     judgement: Judgement | None = None
     trace: tuple[Turn, ...] = ()
 
@@ -47,6 +48,6 @@ def line_of(value: Any, place: str) -> Line:
         return Line(from_json(Prompt, value, place), "prompt")
     marked = [cls for mark, cls in MARKS.items() if mark in value] or [Rollout]
     records = [from_json(cls, value, place) for cls in marked]
-    said = {name: getattr(record, name) for record in records for name in ("verdict", "reward", "judgement", "trace")
-            if hasattr(record, name)}
+    said = {name: getattr(record, name) for record in records
+            for name in ("verdict", "reward", "terms", "judgement", "trace") if hasattr(record, name)}
     return Line(records[0], " and ".join(cls.__name__.lower() for cls in marked), records[0], **said)

@@ -12,6 +12,7 @@ from pathlib import Path
 from sparkcli.errors import InputError
 from sparkcli.files.images import absolute_images
 from sparkcli.files.jsonl import decode, lines
+from sparkcli.method.group_kinds import outcome_of
 from sparkcli.records import Prompt
 from sparkcli.run.report.album import Album
 from sparkcli.run.report.figures import Figures
@@ -23,7 +24,7 @@ SAMPLES_SHOWN = 64
 
 @dataclass(slots=True)
 class Group:
-    """A prompt with its samples, of which the first are kept. `words` counts what was said of all of them."""
+    """A prompt with its samples, of which the first are kept. `words`, outcomes and rewards are of all of them."""
 
     prompt: Prompt
     absolute: Prompt
@@ -33,11 +34,15 @@ class Group:
     size: int = 0
     samples: list[Line] = field(default_factory=list)
     words: Counter[str | None] = field(default_factory=Counter)
+    outcomes_G: list[float | None] = field(default_factory=list)
+    rewards_G: list[float | None] = field(default_factory=list)
 
     def add(self, line: Line) -> None:
         """Takes in one more sample."""
         self.size += 1
         self.words[line.word] += 1
+        self.outcomes_G.append(outcome_of(line.reward, line.terms))
+        self.rewards_G.append(line.reward)
         if len(self.samples) < SAMPLES_SHOWN:
             self.samples.append(line)
 
@@ -56,7 +61,7 @@ class Records:
     def take(self, group: Group) -> None:
         """Counts a group, and keeps it if it may be shown."""
         self.groups += 1
-        self.figures.end_group(group.prompt.task, group.words)
+        self.figures.end_group(group.prompt.task, group.words, group.outcomes_G, group.rewards_G)
         kept = self.unlike if len(group.words) > 1 else self.others
         if len(kept) < self.limit:
             kept.append(group)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from sparkcli.bench.tables import percent
 from sparkcli.errors import InputError
 from sparkcli.fields import to_bytes
+from sparkcli.method.group_kinds import GROUP_KINDS
 from sparkcli.records import IMAGE_PARTS, Rollout, question_of, token_count
 from sparkcli.run.report.album import Album
 from sparkcli.run.report.curves import draw, histogram
@@ -127,8 +128,8 @@ def _environment() -> Environment:
                               finalize=_finalized, loader=FunctionLoader(_template))
     environment.filters.update(percent=lambda share: percent(share.to_json()), result=percent, readable=readable,
                                brief=_brief, number=_number, mean=_mean, lengths=_lengths)
-    environment.globals.update(WORDS=WORDS, SIGNS=SIGNS, PARTS=PARTS, TEXT_SHOWN=TEXT_SHOWN, TEXT_FOLDED=TEXT_FOLDED,
-                               listed=listed, token_count=token_count, len=len)
+    environment.globals.update(GROUP_KINDS=GROUP_KINDS, WORDS=WORDS, SIGNS=SIGNS, PARTS=PARTS, TEXT_SHOWN=TEXT_SHOWN,
+                               TEXT_FOLDED=TEXT_FOLDED, listed=listed, token_count=token_count, len=len)
     return environment
 
 
