@@ -32,7 +32,7 @@ def test_anything_else_is_an_error_of_one_line(
 ) -> None:
     (tmp_path / "models" / "qwen2").mkdir(parents=True)
     (tmp_path / "policy").mkdir()
-    (tmp_path / "policy" / "adapter_config.json").touch()
+    (tmp_path / "policy" / "trainer_state.json").touch()
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,18 @@ class TestOne:
         assert len({r.lora_int_id for r in requests}) == len({r.lora_name for r in requests}) == 3
         engine.load_policy(None)
         assert engine._holder.request is None
+
+    def test_an_adapter_as_peft_saves_it_is_a_policy(
+        self, engine: VLLMEngine, model_folder: Path, policies: dict[str, Path], tmp_path: Path
+    ) -> None:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.copy(policies["lora"] / name, tmp_path)
+        engine.load_policy(tmp_path)
+        policy = load_tiny(model_folder, policy=tmp_path)
+        for group in engine.sample(PROMPTS, CONFIG):
+            assert_log_probs_of(policy, group, CONFIG.temperature)
+            assert group[0].policy == policy.fingerprint
+        engine.load_policy(None)
 
     @pytest.mark.parametrize("held", [None, "lora", "full"])
     def test_a_policy_that_cannot_be_loaded_leaves_the_engine_as_it_was(

@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 
 from sparkcli.commands.boundary import guarded
 from sparkcli.commands.console import Console
-from sparkcli.config import SECTIONS, field_choices, field_type, flag_names, resolve
+from sparkcli.config import SECTIONS, ModelConfig, field_choices, field_type, flag_names, resolve
 from sparkcli.files.recipe import read_recipe
 
 _FILE = "JSON Lines, also .gz and .zst; - is standard input"
@@ -55,6 +55,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             recipe = read_recipe(path) if configs and (path := given.pop("recipe", None)) else {}
             settled = {name: resolve(cls, {f.name: given.pop(_parameter(cls, f.name)) for f in fields(cls)},
                                      os.environ, recipe) for name, cls in configs.items()}
+            for name, config in settled.items():
+                if isinstance(config, ModelConfig):
+                    from sparkcli.models.locate import on_base
+
+                    settled[name] = on_base(config)
             function(**given, **settled, **dict.fromkeys(console, screen))
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]

@@ -36,8 +36,11 @@ def model_fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def policy_fingerprint(directory: Path) -> str:
+def policy_fingerprint(directory: Path, base_fingerprint: str = "") -> str:
     """Hash of what a policy directory samples: base and adapter, or its full weights. 16 hex digits.
+
+    Args:
+        base_fingerprint: of the model under an adapter that records none, as others save it.
 
     Raises:
         UsageError: a file is missing, broken or cut short.
@@ -45,7 +48,7 @@ def policy_fingerprint(directory: Path) -> str:
     if not is_adapter(directory):
         return model_fingerprint(directory)
     config = {k: v for k, v in read_json(directory / "adapter_config.json").items() if k != "base_model_name_or_path"}
-    base = read_json(directory / STATE_FILE).get("base", {}).get("fingerprint", "")
+    base = base_fingerprint if is_plain_adapter(directory) else recorded_base(directory)["fingerprint"]
     check_safetensors(directory / "adapter_model.safetensors")
     digest = hashlib.sha256(base.encode() + json.dumps(config, sort_keys=True).encode())
     digest.update(_content(directory / "adapter_model.safetensors"))
@@ -57,20 +60,48 @@ def is_adapter(directory: Path) -> bool:
     return (directory / "adapter_config.json").exists() or (directory / "adapter_model.safetensors").exists()
 
 
+def is_plain_adapter(directory: Path) -> bool:
+    """Whether a folder holds an adapter as PEFT saves it, by others: nothing says what exactly it was trained on."""
+    is_ours = any((directory / name).exists() for name in (STATE_FILE, OPTIMIZER_FILE))
+    return is_adapter(directory) and not is_ours
+
+
+def recorded_base(directory: Path) -> dict[str, str]:
+    """`name` of the model that a policy belongs to and, unless it is a plain adapter, its `fingerprint`.
+
+    Raises:
+        UsageError: the folder does not say.
+    """
+    if is_plain_adapter(directory):
+        path, key = directory / "adapter_config.json", "base_model_name_or_path"
+        name = read_json(path).get(key)
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"{path}: {key}: names no model; give it with -m, and this folder as --policy")
+        return {"name": name}
+    state_path = directory / STATE_FILE
+    if not state_path.is_file():
+        raise UsageError(f"policy {directory}: {STATE_FILE} is missing; give a directory that train-step wrote, or an "
+                         "adapter as PEFT saves it")
+    base = read_json(state_path).get("base")
+    if not isinstance(base, dict) or "fingerprint" not in base:
+        raise UsageError(f"{state_path}: base: expected name and fingerprint of the model, missing")
+    return base
+
+
 def check_policy(directory: Path, base_fingerprint: str | None = None) -> None:
-    """Returns when `directory` is a whole policy, one of the model with `base_fingerprint` where that is given.
+    """Returns when `directory` is a whole policy, one of the model with `base_fingerprint` where that is given. A plain
+    adapter may be of any model: whether it fits shows where it is put on.
 
     Raises:
         UsageError: a file is missing, broken or cut short, or the policy belongs to another model.
     """
     if not directory.is_dir():
         raise UsageError(f"policy {directory}: no such directory; give one that train-step wrote")
-    state_path = directory / STATE_FILE
-    if not state_path.is_file():
-        raise UsageError(f"policy {directory}: {STATE_FILE} is missing; give a directory that train-step wrote")
-    base = read_json(state_path).get("base")
-    if not isinstance(base, dict) or "fingerprint" not in base:
-        raise UsageError(f"{state_path}: base: expected name and fingerprint of the model, missing")
+    if is_plain_adapter(directory):
+        _check_weights(directory)
+        _check_kind(directory / "adapter_config.json")
+        return
+    base = recorded_base(directory)
     _check_weights(directory)
     if base_fingerprint is not None and base["fingerprint"] != base_fingerprint:
         raise UsageError(f"policy {directory}: was trained on model {base.get('name')!r} ({base['fingerprint']}), and "
@@ -79,6 +110,9 @@ def check_policy(directory: Path, base_fingerprint: str | None = None) -> None:
 
 def _check_weights(directory: Path) -> None:
     if is_adapter(directory):
+        if (directory / "adapter_model.bin").is_file() and not (directory / ADAPTER_FILES[1]).exists():
+            raise UsageError(f"policy {directory}: adapter_model.bin is pickled, and only safetensors are read; save "
+                             "it again with PEFT's save_pretrained")
         for name in ADAPTER_FILES:
             if not (directory / name).is_file():
                 raise UsageError(f"policy {directory}: {name} is missing; train it again or use an earlier policy")
@@ -88,6 +122,20 @@ def _check_weights(directory: Path) -> None:
         weight_files(directory)
     if (directory / OPTIMIZER_FILE).exists():
         check_safetensors(directory / OPTIMIZER_FILE)
+
+
+def _check_kind(path: Path) -> None:
+    """Raises UsageError for an adapter of others that is more than low-rank terms on the weights of layers: the rest
+    would be trained, switched off for the reference policy or served as if it were not there."""
+    config = read_json(path)
+    if (kind := config.get("peft_type")) != "LORA":
+        raise UsageError(f"{path}: peft_type: expected LORA, found {kind!r}; merge it into its model with PEFT, and "
+                         "give the result with -m")
+    plain = {"modules_to_save": None, "trainable_token_indices": None, "bias": "none", "use_dora": False}
+    for key, usual in plain.items():
+        if (found := config.get(key)) not in (usual, None, []):
+            raise UsageError(f"{path}: {key}: {found!r} is more than LoRA on layers; merge it into its model with PEFT "
+                             "(merge_and_unload), and give the result with -m")
 
 
 def weight_files(folder: Path) -> list[Path]:

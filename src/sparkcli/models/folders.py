@@ -19,6 +19,9 @@ from sparkcli.models.fingerprint import OPTIMIZER_FILE, STATE_FILE
 COPIED = (".json", ".jinja", ".txt", ".model", ".py")
 """Files of a model folder that go along with its weights: tokenizer, chat template, processor, generation settings."""
 
+TOKENIZER = ("tokenizer", "chat_template", "special_tokens_map", "added_tokens", "vocab", "merges")
+"""How the names of a tokenizer's files begin."""
+
 
 @contextmanager
 def whole_directory(directory: Path, marker: str) -> Iterator[Path]:
@@ -111,9 +114,14 @@ def write_index(folder: Path) -> None:
             write_json(index, {"metadata": {}, "weight_map": dict.fromkeys(tensors.keys(), weights.name)})
 
 
-def copy_companions(source: Path, target: Path) -> None:
-    """Copies what goes along with the weights of a model folder, and is not in `target` yet."""
+def copy_companions(source: Path, target: Path, beginnings: tuple[str, ...] = ("",)) -> None:
+    """Copies what goes along with the weights of a model folder, and is not in `target` yet.
+
+    Args:
+        beginnings: of the names of the files that count.
+    """
     for path in sorted(source.iterdir()):
         ours = path.name in (STATE_FILE, OPTIMIZER_FILE) or path.name.endswith(".index.json")
-        if path.is_file() and path.suffix in COPIED and not ours and not (target / path.name).exists():
+        wanted = path.suffix in COPIED and path.name.startswith(beginnings) and not ours
+        if wanted and path.is_file() and not (target / path.name).exists():
             shutil.copyfile(path, target / path.name)

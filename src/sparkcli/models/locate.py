@@ -1,14 +1,48 @@
 """From the name of a model to the folder that holds it. Torch-free."""
 
 import difflib
+import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from sparkcli.builtin import CHECKPOINTS, PREFIX, checkpoint
+from sparkcli.config import ModelConfig
 from sparkcli.errors import UsageError
+from sparkcli.models.fingerprint import is_plain_adapter, read_json, recorded_base
+
+log = logging.getLogger(__name__)
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py"]
 """What is downloaded of a hub model: weights that need no unpickling, settings, tokenizer, code (run only if asked)."""
+
+
+def on_base(config: ModelConfig) -> ModelConfig:
+    """The settings with `name` as a model and `policy` as what lies on it, where `name` is a folder that PEFT wrote: an
+    adapter, which is a policy on the base that it names. A `policy` that is given stays.
+
+    The base's tokenizer and chat template are used; a warning names those of the folder where they are others.
+
+    Raises:
+        UsageError: the folder does not say what its base is.
+    """
+    folder = Path(config.name).expanduser()
+    if (folder / "config.json").is_file() or not is_plain_adapter(folder):
+        return config
+    base = recorded_base(folder)["name"]
+    if (template := _chat_template(folder)) not in (None, _chat_template(Path(base).expanduser())):
+        log.warning("%s: has a chat template of its own (%d characters), and the base's is used; to use this one, run "
+                    "`sparkcli export %s -o DIR` and give DIR with -m", folder, len(template or ""), folder)
+    return replace(config, name=base, policy=config.policy or str(folder))
+
+
+def _chat_template(folder: Path) -> str | None:
+    """What stands in a model folder as the template of its tokenizer; None where that is not known here."""
+    if (path := folder / "chat_template.jinja").is_file():
+        return path.read_text(encoding="utf-8")
+    settings = folder / "tokenizer_config.json"
+    template = read_json(settings).get("chat_template") if settings.is_file() else None
+    return template if isinstance(template, str) else None
 
 
 def model_folder(name: str) -> Path:
@@ -37,7 +71,7 @@ def _hub_folder(name: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        folder = Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except GatedRepoError:
         raise UsageError(f"model {name!r}: needs permission; accept its licence on huggingface.co and run "
                          "`hf auth login`") from None
@@ -49,10 +83,14 @@ def _hub_folder(name: str) -> Path:
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else network
         raise UsageError(f"model {name!r}: not a folder here, not in the hub cache, and the hub cannot be reached "
                          f"({reason[:120]}); try builtin:tiny-math or a local folder{_similar(Path(name))}") from None
+    if is_plain_adapter(folder):
+        raise UsageError(f"model {name!r}: is an adapter on {recorded_base(folder)['name']!r}; give that with -m, and "
+                         f"--policy {folder}")
+    return folder
 
 
 def _hint(path: Path) -> str:
-    policy = (path / "trainer_state.json").is_file() or (path / "adapter_config.json").is_file()
+    policy = (path / "trainer_state.json").is_file()
     return "; this is a policy: give it as --policy" if policy else ""
 
 

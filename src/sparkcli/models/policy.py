@@ -24,11 +24,13 @@ from sparkcli.models.fingerprint import (
     STATE_FILE,
     check_policy,
     is_adapter,
+    is_plain_adapter,
     model_fingerprint,
     policy_fingerprint,
     read_json,
+    recorded_base,
 )
-from sparkcli.models.folders import copy_companions, whole_directory, write_index, write_json
+from sparkcli.models.folders import TOKENIZER, copy_companions, whole_directory, write_index, write_json
 from sparkcli.models.locate import model_folder
 from sparkcli.models.network import find_device, is_quantised, load_network, sees
 from sparkcli.models.reader import Reader, load_reader
@@ -120,7 +122,7 @@ def load_into(policy: Policy, directory: Path | None) -> None:
     """
     if directory is not None:
         check_policy(directory, policy.base_fingerprint)
-    wanted = policy_fingerprint(directory) if directory else policy.base_fingerprint
+    wanted = policy_fingerprint(directory, policy.base_fingerprint) if directory else policy.base_fingerprint
     if policy.changed or wanted != policy.fingerprint:
         if directory is not None and is_adapter(directory):
             _put_adapter(policy, directory)
@@ -215,19 +217,23 @@ def save(policy: Policy, directory: Path, state: Mapping[str, Any], optimizer: M
         policy.weights = policy.fingerprint
 
 
-def export(directory: Path, out: Path, dtype: str = "auto") -> None:
+def export(directory: Path, out: Path, dtype: str = "auto", model: str | None = None) -> None:
     """Writes the policy in `directory` as a plain Hugging Face folder: adapter merged, tokenizer and settings along.
 
-    The base is found by the name that the policy recorded. An adapter is merged in float32 and rounded once, to
-    `dtype` (a torch dtype's name; `auto`: the base checkpoint's own). An existing `out` is replaced only if it is a
-    model folder.
+    The base is `model`, or what the policy recorded. An adapter is merged in float32 and rounded once, to `dtype` (a
+    torch dtype's name; `auto`: the base checkpoint's own). A plain adapter's own tokenizer goes before the base's. An
+    existing `out` is replaced only if it is a model folder.
 
     Raises:
         UsageError: the policy or its base cannot be loaded, or `out` holds something else.
         SparkError: the disk is full or read-only.
     """
     check_policy(directory)
-    base = read_state(directory)["base"]["name"]
+    base = model or recorded_base(directory)["name"]
+    try:
+        model_folder(base)
+    except UsageError as error:
+        raise error if model else UsageError(f"{error}; if the policy's model has moved, name it with -m") from None
     policy = load(ModelConfig(name=base, policy=str(directory), dtype="float32", device="cpu"))
     stored = transformers.AutoConfig.from_pretrained(policy.base_folder).dtype or torch.float32
     network: Any = policy.network
@@ -238,12 +244,14 @@ def export(directory: Path, out: Path, dtype: str = "auto") -> None:
     network.to(stored if dtype == "auto" else getattr(torch, dtype))
     with whole_directory(out, "config.json") as folder:
         network.save_pretrained(folder)
+        if is_plain_adapter(directory):
+            copy_companions(directory, folder, TOKENIZER)
         copy_companions(policy.base_folder, folder)
 
 
 def read_state(directory: Path) -> dict[str, Any]:
-    """What `save` was given as `state`, with `base` and `parent`."""
-    return read_json(directory / STATE_FILE)
+    """What `save` was given as `state`, with `base` and `parent`; nothing of a plain adapter."""
+    return {} if is_plain_adapter(directory) else read_json(directory / STATE_FILE)
 
 
 def read_optimizer(directory: Path) -> dict[str, Tensor] | None:

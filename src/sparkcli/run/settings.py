@@ -20,6 +20,7 @@ from sparkcli.config import (
     resolve,
 )
 from sparkcli.errors import UsageError
+from sparkcli.models.locate import on_base
 
 FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs"), ("verify", "max_error_share"),
         ("model", "engine"), ("rollout", "batch_size"), ("rollout", "batch_tokens"), ("rollout", "vllm"),
@@ -51,8 +52,9 @@ class Settings:
             UsageError: an unknown key, or a value of the wrong type or out of bounds.
         """
         given = {"loop": flags}
-        return cls(**{f.name: resolve(f.type, given.get(f.name, {}), environ, recipe)  # type: ignore[arg-type]
-                      for f in dataclasses.fields(cls)})
+        settings = cls(**{f.name: resolve(f.type, given.get(f.name, {}), environ, recipe)  # type: ignore[arg-type]
+                          for f in dataclasses.fields(cls)})
+        return replace(settings, model=on_base(settings.model))
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """Every setting, by section."""

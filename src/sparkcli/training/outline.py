@@ -28,7 +28,7 @@ def outline(config: ModelConfig) -> Policy:
     policy = without_adapter(config, empty_network)
     if config.policy and policy.directory is None:
         policy.directory = Path(config.policy)
-        policy.fingerprint = policy_fingerprint(policy.directory)
+        policy.fingerprint = policy_fingerprint(policy.directory, policy.base_fingerprint)
         policy.model = _adapted(policy.network, policy.directory)
     return policy
 

@@ -132,7 +132,7 @@ class OpenAIEngine:
             return
         if directory is not None:
             check_policy(directory, self._base)
-        self._held = held_in(directory) if directory else Held(self._base)
+        self._held = held_in(directory, self._base) if directory else Held(self._base)
         self._background.run(self._hold_everywhere())
         self.policy = self._held.fingerprint
 

@@ -48,13 +48,13 @@ class Held:
         return self.fingerprint if self.directory and is_adapter(self.directory) else None
 
 
-def held_in(directory: Path) -> Held:
-    """The policy in a directory.
+def held_in(directory: Path, base_fingerprint: str) -> Held:
+    """The policy in a directory, of the model with this fingerprint.
 
     Raises:
         UsageError: it is not a whole policy.
     """
-    return Held(policy_fingerprint(directory), directory.resolve())
+    return Held(policy_fingerprint(directory, base_fingerprint), directory.resolve())
 
 
 async def load(server: Server, held: Held) -> None:

@@ -38,7 +38,7 @@ class Held:
         """The policy in a directory that was checked; None is the bare model."""
         if directory is None:
             return cls(base_fingerprint, base, base_fingerprint)
-        fingerprint = policy_fingerprint(directory)
+        fingerprint = policy_fingerprint(directory, base_fingerprint)
         if not is_adapter(directory):
             return cls(fingerprint, directory, fingerprint)
         rank = int(read_json(directory / "adapter_config.json").get("r", 0))

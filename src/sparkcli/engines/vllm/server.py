@@ -27,6 +27,7 @@ from sparkcli.engines.vllm.settings import (
 )
 from sparkcli.errors import UsageError
 from sparkcli.models.fingerprint import check_policy, is_adapter, model_fingerprint, policy_fingerprint, read_json
+from sparkcli.models.locate import model_folder
 
 MODULES = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 """Where the server's program is inside vLLM, newest first."""
@@ -77,7 +78,7 @@ def served(model: ModelConfig, config: ServeConfig) -> Served:
     """
     adapter = Path(model.policy) if model.policy and is_adapter(Path(model.policy)) else None
     return Served(config.host, _port(config), config.served_name or model.name,
-                  policy_fingerprint(adapter) if adapter else None)
+                  policy_fingerprint(adapter, model_fingerprint(model_folder(model.name))) if adapter else None)
 
 
 def arguments(folder: Path, model: ModelConfig, config: ServeConfig, names: Served, *, on_cpu: bool) -> dict[str, Any]:
