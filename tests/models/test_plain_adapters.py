@@ -104,12 +104,12 @@ def test_export_finds_a_policy_its_base_that_has_moved(model_folder: Path, tmp_p
     trainable(policy, TrainConfig())
     save(policy, tmp_path / "policy", {}, None)
     base.rename(tmp_path / "moved")
-    with pytest.raises(UsageError, match="no such folder; if the policy's model has moved, name it with -m$"):
+    with pytest.raises(UsageError, match=r"no such folder; if the policy's model has moved, name it with -m$"):
         export(tmp_path / "policy", tmp_path / "out")
     export(tmp_path / "policy", tmp_path / "out", model=str(tmp_path / "moved"))
     assert (tmp_path / "out" / "model.safetensors").exists()
     other = write_model(tmp_path / "other", seed=9)
-    with pytest.raises(UsageError, match="was trained on model .* and the model given is another"):
+    with pytest.raises(UsageError, match=r"was trained on model .* and the model given is another"):
         export(tmp_path / "policy", tmp_path / "out", model=str(other))
 
 
@@ -149,7 +149,7 @@ def test_pickled_weights_another_kind_and_no_base_are_named(adapter: Path, tmp_p
     config = json.loads((adapter / "adapter_config.json").read_bytes())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": None}))
     (folder / "adapter_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(UsageError, match="adapter_model.bin is pickled, and only safetensors are read; save it again"):
+    with pytest.raises(UsageError, match=r"adapter_model.bin is pickled, and only safetensors are read; save it again"):
         check_policy(folder)
     (folder / "adapter_model.safetensors").write_bytes((adapter / "adapter_model.safetensors").read_bytes())
     check_policy(folder)
