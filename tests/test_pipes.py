@@ -89,7 +89,7 @@ def test_side_files_hold_what_was_inline(work: Path, tmp_path: Path):
 def test_the_method_as_a_pipeline_scripted(work: Path):
     ran = sh("set -e -o pipefail\nsparkcli recycle scored.jsonl --max-judge 8 --max-reflect 8 "
              f"| sparkcli rollout - {SCRIPTED} | sparkcli verify > again.jsonl\n"
-             "sparkcli train-step again.jsonl -o policy --dry-run", work)
+             "sparkcli train-step again.jsonl -m builtin:tiny-math -o policy --dry-run", work)
     assert ran.returncode == 0, ran.stderr
     again = [json.loads(line) for line in (work / "again.jsonl").read_text().splitlines()]
     assert {record["task"] for record in again} == {"judge", "compare", "reflect"}
@@ -100,7 +100,8 @@ def test_the_method_as_a_pipeline_scripted(work: Path):
 @pytest.mark.slow
 def test_the_method_as_a_pipeline_on_the_built_in_model(tmp_path: Path):
     sampling = "-n 4 --max-tokens 48"
-    ran = sh("set -e -o pipefail\nsparkcli prepare builtin:tiny-math --limit 24 > prompts.jsonl\n"
+    ran = sh("set -e -o pipefail\nexport SPARKCLI_MODEL_NAME=builtin:tiny-math\n"
+             "sparkcli prepare builtin:tiny-math --limit 24 > prompts.jsonl\n"
              f"sparkcli rollout prompts.jsonl {sampling} | sparkcli verify > scored.jsonl\n"
              "sparkcli train-step scored.jsonl -o policy/1 > 1.json\n"
              f"sparkcli recycle scored.jsonl | sparkcli rollout - --policy policy/1 {sampling} "

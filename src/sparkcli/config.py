@@ -29,7 +29,7 @@ class ModelConfig:
 
     section: ClassVar[str] = "model"
 
-    name: str = option("builtin:tiny-math", "local folder, hub id, builtin:tiny-math or builtin:tiny-vision",
+    name: str = option("", "required: local folder, hub id, builtin:tiny-math or builtin:tiny-vision",
                        flag="-m,--model")
     policy: str | None = option(None, "policy directory written by train-step, on top of the model")
     engine: Literal["auto", "transformers", "vllm", "openai", "scripted"] = option(
@@ -273,7 +273,7 @@ class EvalConfig:
 
     section: ClassVar[str] = "eval"
 
-    prompts: str = option("builtin:tiny-math/test", "held-out prompts: a file or builtin:NAME/SPLIT; empty: none")
+    prompts: str = option("", "held-out prompts: a file or builtin:NAME/SPLIT; empty: none")
     limit: int = option(512, "items per ability at most", low=1)
     every: int = option(0, "steps between evaluations during the run; 0: before and after only", low=0)
     during: int = option(128, "items per ability in the evaluations during the run", low=1)
@@ -289,7 +289,7 @@ class LoopConfig:
 
     section: ClassVar[str] = "loop"
 
-    prompts: str = option("builtin:tiny-math/train", "training prompts: a file or builtin:NAME/SPLIT")
+    prompts: str = option("", "training prompts: a file or builtin:NAME/SPLIT")
     out: str = option("runs/spark", "run directory", flag="-o,--out")
     steps: int = option(32, "steps; one is a policy update and, once enough is queued, a recycled update", low=1)
     prompts_per_step: int = option(64, "prompts of the policy update", low=1)

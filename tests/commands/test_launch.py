@@ -149,7 +149,7 @@ def test_what_other_launchers_cannot_have(cli: Cli, work: Path, monkeypatch: pyt
     os.mkfifo("pipe")
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    ended = cli("train-step", *arguments, "-o", "policy")
+    ended = cli("train-step", *arguments, "-m", "builtin:tiny-math", "-o", "policy")
     assert (ended.code, ended.err.startswith(f"sparkcli: {told}")) == (2, True)
 
 
@@ -158,5 +158,5 @@ def test_what_other_launchers_cannot_have(cli: Cli, work: Path, monkeypatch: pyt
     (("--num-processes", "0"), "Invalid value for '--num-processes'"),
 ])
 def test_flags_that_do_not_fit(cli: Cli, work: Path, flags: tuple[str, ...], told: str) -> None:
-    ended = cli("train-step", work / "scored.jsonl", "-o", work / "policy", *flags)
+    ended = cli("train-step", work / "scored.jsonl", "-m", "builtin:tiny-math", "-o", work / "policy", *flags)
     assert (ended.code, told in ended.err) == (2, True), ended.err

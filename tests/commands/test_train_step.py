@@ -37,6 +37,12 @@ def records(drawn: list[Rollout]) -> list[Scored]:
     return alternately(drawn)
 
 
+@pytest.fixture(autouse=True)
+def built_in_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every command here is asked to train, where it names no other."""
+    monkeypatch.setenv("SPARKCLI_MODEL_NAME", "builtin:tiny-math")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[Scored]) -> Path:
     """The working folder, with the records in `scored.jsonl`."""
@@ -373,7 +379,7 @@ def parent(records: list[Scored], tmp_path_factory: pytest.TempPathFactory) -> P
     from sparkcli.models.policy import load
     from sparkcli.training.step import Trainer
 
-    trainer = Trainer(load(ModelConfig(device="cpu")), TrainConfig(method="full"))
+    trainer = Trainer(load(ModelConfig(name="builtin:tiny-math", device="cpu")), TrainConfig(method="full"))
     trainer.step(records)
     trainer.save(tmp_path_factory.mktemp("parent") / "p")
     return tmp_path_factory.getbasetemp() / "parent0" / "p"

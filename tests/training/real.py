@@ -13,7 +13,7 @@ from sparkcli.records import Rollout, Scored, Verdict, extend
 def rollouts(policy: Policy | None = None, *, prompts: int = 6, samples: int = 4, max_tokens: int = 48,
              **sampling: Any) -> list[Rollout]:
     """Sampled for the first problems of the training split."""
-    engine = open_engine(ModelConfig(device="cpu"), policy=policy)
+    engine = open_engine(ModelConfig(name="builtin:tiny-math", device="cpu"), policy=policy)
     config = RolloutConfig(samples=samples, max_tokens=max_tokens, **sampling)
     return [rollout for group in engine.sample(problems("train", seed=0, limit=prompts), config) for rollout in group]
 

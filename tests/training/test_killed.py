@@ -26,7 +26,7 @@ from sparkcli.training.step import Trainer
 
 pytestmark = pytest.mark.slow
 LEFTOVER = re.compile(r"\.out\.(tmp|old)-[0-9a-f]{8}/.*")
-STEP = ("train-step", "scored.jsonl", "-q", "--lr", "1e-4", "--allow-stale", "-o", "out")
+STEP = ("train-step", "scored.jsonl", "-m", "builtin:tiny-math", "-q", "--lr", "1e-4", "--allow-stale", "-o", "out")
 SCENARIOS = {
     "a new directory, an adapter": ("--method", "lora"),
     "a new directory, from a parent": ("--method", "full", "--policy", "parent"),
@@ -45,7 +45,8 @@ def records() -> list[Scored]:
 def parents(records: list[Scored], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two policies, one after the other, each fine-tuned in full."""
     folder = tmp_path_factory.mktemp("parents")
-    trainer = Trainer(load(ModelConfig(device="cpu")), TrainConfig(method="full", lr=3e-5, allow_stale=True))
+    trainer = Trainer(load(ModelConfig(name="builtin:tiny-math", device="cpu")),
+                      TrainConfig(method="full", lr=3e-5, allow_stale=True))
     for name in ("older", "parent"):
         trainer.step(records)
         trainer.save(folder / name)
@@ -89,7 +90,7 @@ def test_killed_at_any_instant_a_policy_is_the_old_one_or_the_new_one(
         assert found in allowed and child["code"] in (0, -signal.SIGKILL), child["death"]
         others = {name: digest for name, digest in child["files"].items() if not name.startswith("out/")}
         assert {name: digest for name, digest in others.items() if not LEFTOVER.fullmatch(name)} == untouched
-    load(ModelConfig(device="cpu", policy=str(tmp_path / "work" / "out")))
+    load(ModelConfig(name="builtin:tiny-math", device="cpu", policy=str(tmp_path / "work" / "out")))
 
 
 def test_killed_while_it_starts_it_has_touched_nothing(records: list[Scored], parents: Path, tmp_path: Path,

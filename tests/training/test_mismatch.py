@@ -184,7 +184,7 @@ def test_no_token_no_figures() -> None:
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    return load(ModelConfig(device="cpu"))
+    return load(ModelConfig(name="builtin:tiny-math", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def prompts() -> list[Prompt]:
 
 
 def sampled(policy: Policy, prompts: Sequence[Prompt], **settings: Any) -> list[Rollout]:
-    engine = open_engine(ModelConfig(device="cpu"), policy=policy)
+    engine = open_engine(ModelConfig(name="builtin:tiny-math", device="cpu"), policy=policy)
     config = RolloutConfig(samples=4, max_tokens=48, **settings)
     return [rollout for group in engine.sample(prompts, config) for rollout in group]
 
@@ -237,7 +237,7 @@ def test_top_p_is_recognised(policy: Policy, prompts: list[Prompt]) -> None:
 
 
 def test_a_sampler_in_bfloat16_is_ordinary_noise(policy: Policy, prompts: list[Prompt]) -> None:
-    rough = load(ModelConfig(device="cpu", dtype="bfloat16"))
+    rough = load(ModelConfig(name="builtin:tiny-math", device="cpu", dtype="bfloat16"))
     report = report_of(policy, sampled(rough, prompts), 1.0)
     assert report["ratio"]["max"] > 1.01
     assert report["ratio"]["mean"] == pytest.approx(1, abs=2e-3)
@@ -245,7 +245,7 @@ def test_a_sampler_in_bfloat16_is_ordinary_noise(policy: Policy, prompts: list[P
 
 
 def test_other_weights_scatter(policy: Policy, prompts: list[Prompt]) -> None:
-    other = load(ModelConfig(device="cpu"))
+    other = load(ModelConfig(name="builtin:tiny-math", device="cpu"))
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in other.network.parameters():

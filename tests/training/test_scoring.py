@@ -31,7 +31,7 @@ CONFIG = TrainConfig(method="full", updates=2, score_missing=True)
 
 
 def builtin() -> Policy:
-    return load(ModelConfig(device="cpu"))
+    return load(ModelConfig(name="builtin:tiny-math", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_texts_that_the_tokenizer_cannot_spell_are_counted(fresh: Callable[..., 
 
 def test_a_plan_counts_them_and_is_what_the_phase_does(drawn: dict[float, list[Scored]]) -> None:
     records = [bare(record) if record.sample % 2 else record for record in drawn[1.0]]
-    planned = plan(records, ModelConfig(device="cpu"), CONFIG)
+    planned = plan(records, ModelConfig(name="builtin:tiny-math", device="cpu"), CONFIG)
     done, _, _ = trained_on(records)
     for name in ("samples", "updates", "micro_batches", "tokens", "scored_missing", "stale_policy"):
         assert planned[name] == done[name], name

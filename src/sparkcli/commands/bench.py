@@ -39,7 +39,7 @@ def run(benchmark: Name, *, limit: Limit = None, model: ModelConfig, config: Rol
     reflect on are made from the bare model's answers, so that every policy of a model is asked the same. --samples is
     the N of voting and best-of-N. tiny-vision needs a model that reads images, such as builtin:tiny-vision.
 
-    sparkcli bench run tiny-math --policy runs/quickstart/policy/000032 --max-tokens 128
+    sparkcli bench run tiny-math -m builtin:tiny-math --policy runs/quickstart/policy/000024 --max-tokens 128
     """
     if benchmark not in BENCHMARKS:
         raise UsageError(f"unknown benchmark {benchmark!r}{nearest(benchmark, BENCHMARKS)}")

@@ -18,7 +18,7 @@ def judge(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, m
     """Is each answer right, or which of a prompt's answers is better? A reply without a readable
     verdict is `no_verdict`, never "wrong".
 
-    sparkcli rollout prompts.jsonl -n 8 | sparkcli judge --votes 3 | jq .judgement.score
+    sparkcli rollout prompts.jsonl -m $M -n 8 | sparkcli judge -m $M --votes 3 | jq .judgement.score
     """
     templates = Templates.from_tables(read_templates(config.templates))
     without = total = 0

@@ -43,6 +43,7 @@ def loop(recipe: Recipe = None, *, out: Out = None, steps: Steps = None, setting
 
         print(write_recipe(resolved.sections()), end="")
         return
+    resolved.check_complete()
     from sparkcli.run.loop import run
     from sparkcli.run.watch import watching
 

@@ -127,7 +127,7 @@ def _option(cls: Any, f: Any) -> inspect.Parameter:
 
 def _help(f: Any) -> str:
     """The help text with the default, unless that says nothing."""
-    if f.default is None or f.default == ():
+    if f.default in (None, (), ""):
         return str(f.metadata["help"])
     if isinstance(f.default, bool):
         return f"{f.metadata['help']}  [{'on' if f.default else 'off'}]"

@@ -32,7 +32,7 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
         console.warn("top-p below 1 and top-k above 0 bias the importance ratio; fine for answers, not for training")
     records = Inputs(prompts, Prompt)
     if dry_run:
-        plan(records, model, config)
+        plan(records, model, config, server)
         return
     reasons: Counter[str] = Counter()
     total, error = 0, None
@@ -55,8 +55,11 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
     report(total, reasons, error, console)
 
 
-def plan(records: Inputs[Prompt], model: ModelConfig, config: RolloutConfig) -> None:
+def plan(records: Inputs[Prompt], model: ModelConfig, config: RolloutConfig, server: ServerConfig) -> None:
     """Prints what a run on these prompts would do."""
+    from sparkcli.engines import check_model
+
+    check_model(model, server)
     count = sum(1 for _ in records)
     records.check()
     print(orjson.dumps({"prompts": count, "completions": count * config.samples,

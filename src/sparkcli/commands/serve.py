@@ -27,8 +27,9 @@ def serve(*, dry_run: DryRun = False, model: ModelConfig, config: ServeConfig, c
     """
     from sparkcli.engines.vllm import server
     from sparkcli.engines.vllm.child import started
-    from sparkcli.models.locate import model_folder
+    from sparkcli.models.locate import check_named, model_folder
 
+    check_named(model.name)
     names = server.served(model, config)
     on_cpu = runs_on_cpu(model)
     arguments = server.arguments(model_folder(model.name), model, config, names, on_cpu=on_cpu)

@@ -52,11 +52,13 @@ def train_step(scored: ScoredRollouts = "-", *, out: Directory = None, num_proce
     """
     from sparkcli.models.fingerprint import STATE_FILE
     from sparkcli.models.folders import check_replaceable
+    from sparkcli.models.locate import check_named
 
     if out is None and not probe and not dry_run:
         raise UsageError("Missing option '-o' / '--out'; see sparkcli train-step --help")
     if out is not None:
         check_replaceable(Path(out), STATE_FILE)
+    check_named(model.name)
     if (probe or dry_run) and not is_first():
         return
     if probe:

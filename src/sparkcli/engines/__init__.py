@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, ServerConfig, TrainConfig
 from sparkcli.engines.base import Engine
 from sparkcli.errors import UsageError
+from sparkcli.models.locate import check_named
 
 if TYPE_CHECKING:
     from sparkcli.models.policy import Policy
@@ -27,6 +28,7 @@ def open_engine(model: ModelConfig, sampling: SamplingConfig | None = None, serv
         UsageError: the model or policy cannot be loaded, or what the engine needs is missing.
     """
     sampling, server = sampling or RolloutConfig(), server or ServerConfig()
+    check_model(model, server)
     name, _ = choose(model, server)
     if name == "scripted":
         from sparkcli.engines.scripted import ScriptedEngine
@@ -44,6 +46,13 @@ def open_engine(model: ModelConfig, sampling: SamplingConfig | None = None, serv
     from sparkcli.models.policy import load
 
     return TransformersEngine(policy or load(model))
+
+
+def check_model(model: ModelConfig, server: ServerConfig) -> None:
+    """Raises UsageError where no model is named and the engine needs one. A server knows what it serves; whoever talks
+    to it in token ids needs the model's files as well, and finds out then."""
+    if model.engine != "scripted" and not server.base_url:
+        check_named(model.name)
 
 
 def choose(model: ModelConfig, server: ServerConfig) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class ScriptedEngine:
         """From now on speaks as the policy in `directory`; None is the bare model."""
         if directory is not None:
             check_policy(directory)
-        self.policy = policy_fingerprint(directory) if directory else f"scripted:{self.name}"
+        self.policy = policy_fingerprint(directory) if directory else f"scripted:{self.name}".rstrip(":")
 
     def rest(self) -> None:
         """Holds nothing."""

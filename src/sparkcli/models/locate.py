@@ -27,7 +27,7 @@ def on_base(config: ModelConfig) -> ModelConfig:
         UsageError: the folder does not say what its base is.
     """
     folder = Path(config.name).expanduser()
-    if (folder / "config.json").is_file() or not is_plain_adapter(folder):
+    if not config.name or (folder / "config.json").is_file() or not is_plain_adapter(folder):
         return config
     base = recorded_base(folder)["name"]
     if (template := _chat_template(folder)) not in (None, _chat_template(Path(base).expanduser())):
@@ -45,12 +45,20 @@ def _chat_template(folder: Path) -> str | None:
     return template if isinstance(template, str) else None
 
 
+def check_named(model: str) -> None:
+    """Raises UsageError where no model was named: none is taken by default."""
+    if not model:
+        raise UsageError("which model? name one with -m, e.g. -m Qwen/Qwen2.5-1.5B-Instruct, or -m builtin:tiny-math "
+                         "to try things out (or in SPARKCLI_MODEL_NAME, or in a recipe's [model] as name)")
+
+
 def model_folder(name: str) -> Path:
     """The local folder of a model: `builtin:NAME`, a folder, or a hub id (downloaded once, then cached).
 
     Raises:
-        UsageError: there is no such model, or it cannot be fetched; says what to try.
+        UsageError: none is named, there is no such model, or it cannot be fetched; says what to try.
     """
+    check_named(name)
     if name.startswith(PREFIX):
         return checkpoint(name)
     path = Path(name).expanduser()

@@ -20,7 +20,7 @@ from sparkcli.config import (
     resolve,
 )
 from sparkcli.errors import UsageError
-from sparkcli.models.locate import on_base
+from sparkcli.models.locate import check_named, on_base
 
 FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs"), ("verify", "max_error_share"),
         ("model", "engine"), ("rollout", "batch_size"), ("rollout", "batch_tokens"), ("rollout", "vllm"),
@@ -59,6 +59,13 @@ class Settings:
     def sections(self) -> dict[str, dict[str, Any]]:
         """Every setting, by section."""
         return {f.name: dataclasses.asdict(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    def check_complete(self) -> None:
+        """Raises UsageError where no model is named, or no prompts are."""
+        check_named(self.model.name)
+        if not self.loop.prompts:
+            raise UsageError("which prompts? name them in the recipe's [loop] as prompts, or with --set loop.prompts=, "
+                             "e.g. prompts.jsonl, or builtin:tiny-math/train to try things out")
 
     def of_step(self, number: int) -> Self:
         """What a step works with: its stages draw from `loop.seed` + its number."""

@@ -96,7 +96,8 @@ def choose(cards: Sequence[Card], served_name: str | None, model: str, server: s
         if len(found) == 1:
             return found[0]
     names = ", ".join(sorted(by_id)[:20]) or "nothing"
-    raise UsageError(f"{server}: does not serve {name!r}; it serves {names}; choose with --served-name")
+    asked = f"does not serve {name!r}; " if name else ""
+    raise UsageError(f"{server}: {asked}it serves {names}; choose with --served-name")
 
 
 async def _probe(connection: Connection, model: str, timeout: float) -> tuple[bool, bool]:
