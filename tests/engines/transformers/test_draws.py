@@ -46,6 +46,36 @@ def test_an_impossible_token_is_never_drawn() -> None:
     assert tokens_B.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("top_p", [1.0, 0.95])
+def test_a_large_vocabulary_is_drawn_from_as_a_running_sum_over_all_of_it_would(top_p: float) -> None:
+    logits_BV = 3 * torch.randn(64, 5000, generator=torch.Generator().manual_seed(0))
+    logits_BV[:, ::7] = -torch.inf  # first of a block, too
+    u_B = torch.linspace(0, 1 - 2.0**-23, 64)
+    tokens_B, logprobs_B = draw(logits_BV, u_B, 0.7, 0, top_p)
+    expected_BV = truncated(logits_BV / 0.7, 0, top_p).double().log_softmax(1)
+    torch.testing.assert_close(logprobs_B.double(), expected_BV.gather(1, tokens_B[:, None])[:, 0], rtol=0, atol=1e-6)
+    ends_BV = expected_BV.exp().cumsum(1)
+    before_B, after_B = (ends_BV.gather(1, place_B[:, None])[:, 0] for place_B in (tokens_B - 1, tokens_B))
+    assert (u_B > before_B - 1e-6).all() and (u_B < after_B + 1e-6).all()
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.9999])
+def test_a_nucleus_is_the_fewest_tokens_that_have_the_mass(top_p: float) -> None:
+    logits_BV = torch.randn(16, 5000, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.1, 5, 16)[:, None]
+    kept_BV = truncated(logits_BV, 0, top_p).isfinite()
+    probs_BV = logits_BV.double().softmax(1)
+    mass_B = (probs_BV * kept_BV).sum(1)
+    rarest_B = probs_BV.masked_fill(~kept_BV, 2).amin(1)
+    assert (mass_B > top_p - 1e-6).all() and (mass_B - rarest_B < top_p + 1e-6).all()
+    assert (rarest_B > (probs_BV * ~kept_BV).amax(1)).all()
+
+
+def test_logits_that_are_no_numbers_draw_a_log_prob_that_is_none() -> None:
+    logits_BV = torch.tensor([[0.0, torch.nan], [torch.inf, 0.0]])
+    tokens_B, logprobs_B = draw(logits_BV, torch.tensor([0.5, 0.5]), 1.0, 0, 1.0)
+    assert ((tokens_B >= 0) & (tokens_B < 2)).all() and logprobs_B.isnan().all()
+
+
 def test_greedy_records_the_models_own_log_prob() -> None:
     tokens_B, logprobs_B = draw(LOGITS_V[None], torch.tensor([0.1]), 0.0, 0, 1.0)
     assert tokens_B.tolist() == [2]

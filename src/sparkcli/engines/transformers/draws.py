@@ -9,6 +9,13 @@ tokens may go to the other.
 import torch
 from torch import Tensor
 
+BLOCK = 256
+"""Tokens whose weights are summed before any is looked at: a running sum over a whole vocabulary is the slowest there
+is, and a draw needs one over the blocks and one within a single block."""
+
+NUCLEUS = 256
+"""Most likely tokens that are sorted at first."""
+
 _GOLDEN, _MIX1, _MIX2 = (c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
@@ -37,31 +44,61 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_k: int, 
     if temperature == 0:
         tokens_B = logits_BV.argmax(1)
         return tokens_B, _gather(logits_BV, tokens_B) - logits_BV.logsumexp(1)
-    scaled_BV = logits_BV if temperature == 1 else logits_BV / temperature
-    scaled_BV = truncated(scaled_BV, top_k, top_p)
-    norm_B = scaled_BV.logsumexp(1)
-    cdf_BV = (scaled_BV - norm_B[:, None]).exp_().cumsum(1)
-    target_B = uniforms_B * cdf_BV[:, -1]
-    tokens_B = torch.searchsorted(cdf_BV, target_B[:, None], right=True)[:, 0]
-    tokens_B = tokens_B.clamp(max=logits_BV.shape[1] - 1)  # NaN logits point past the end; their log-prob stays NaN
-    return tokens_B, _gather(scaled_BV, tokens_B) - norm_B
+    logits_BV = logits_BV if temperature == 1 else logits_BV / temperature
+    weights_BNW = _weights(truncated(logits_BV, top_k, top_p))
+    ends_BN = weights_BNW.sum(2).cumsum(1)
+    target_B = uniforms_B * ends_BN[:, -1]
+    block_B = _first_above(ends_BN, target_B)
+    within_BW = weights_BNW[torch.arange(len(block_B), device=block_B.device), block_B]
+    before_B = _gather(ends_BN, block_B) - within_BW.sum(1)
+    place_B = _first_above(within_BW.cumsum(1), (target_B - before_B).clamp(min=0))
+    tokens_B = (block_B * BLOCK + place_B).clamp(max=logits_BV.shape[1] - 1)
+    return tokens_B, (_gather(within_BW, place_B) / ends_BN[:, -1]).log()
 
 
 def truncated(logits_BV: Tensor, top_k: int, top_p: float) -> Tensor:
     """Logits with −inf outside the `top_k` most likely tokens (0: all), then outside the nucleus of mass `top_p`.
 
-    The most likely token always stays; of equal tokens at the k-th place all stay.
+    The most likely token always stays; of equal tokens at the border all stay.
     """
     if 0 < top_k < logits_BV.shape[1]:
         smallest_B1 = logits_BV.topk(top_k, dim=1).values[:, -1:]
         logits_BV = logits_BV.masked_fill(logits_BV < smallest_B1, -torch.inf)
     if top_p < 1:
-        sorted_BV, order_BV = logits_BV.sort(dim=1, descending=True, stable=True)
-        probs_BV = sorted_BV.softmax(1)
-        outside_BV = probs_BV.cumsum(1) - probs_BV >= top_p
-        outside_BV[:, 0] = False
-        logits_BV = logits_BV.masked_fill(torch.zeros_like(outside_BV).scatter(1, order_BV, outside_BV), -torch.inf)
+        logits_BV = logits_BV.masked_fill(logits_BV < _smallest_of_nucleus(logits_BV, top_p), -torch.inf)
     return logits_BV
+
+
+def _smallest_of_nucleus(logits_BV: Tensor, top_p: float) -> Tensor:
+    """`[B, 1]`. Sorts as many of the most likely tokens as it takes: a sort of the vocabulary costs a forward pass."""
+    vocabulary, norm_B1 = logits_BV.shape[1], logits_BV.logsumexp(1, keepdim=True)
+    count = min(NUCLEUS, vocabulary)
+    while True:
+        sorted_BK = logits_BV.topk(count, dim=1).values
+        probs_BK = (sorted_BK - norm_B1).exp()
+        mass_BK = probs_BK.cumsum(1)
+        if count == vocabulary or bool((mass_BK[:, -1] >= top_p).all()):
+            inside_B1 = (mass_BK - probs_BK < top_p).sum(1, keepdim=True)
+            return sorted_BK.gather(1, (inside_B1 - 1).clamp(min=0))
+        count = min(16 * count, vocabulary)
+
+
+def _weights(logits_BV: Tensor) -> Tensor:
+    """Probabilities but for a factor of each row, in blocks `[B, N, W]`; 0 after the last token."""
+    rows, vocabulary = logits_BV.shape
+    weights_BX = logits_BV.new_zeros(rows, -(-vocabulary // BLOCK) * BLOCK)
+    weights_BV = weights_BX[:, :vocabulary]
+    torch.sub(logits_BV, logits_BV.amax(1, keepdim=True), out=weights_BV)
+    weights_BV.exp_()
+    return weights_BX.unflatten(1, (-1, BLOCK))
+
+
+def _first_above(ends_BN: Tensor, target_B: Tensor) -> Tensor:
+    """Where a running sum first exceeds a row's target, or, where rounding has put that past the end, where it last
+    grew; 0 in a row of NaN."""
+    above_B = torch.searchsorted(ends_BN, target_B[:, None], right=True)[:, 0]
+    last_B = torch.searchsorted(ends_BN, ends_BN[:, -1:].contiguous())[:, 0]
+    return torch.minimum(above_B, last_B).clamp(max=ends_BN.shape[1] - 1)
 
 
 def _gather(values_BV: Tensor, tokens_B: Tensor) -> Tensor:
