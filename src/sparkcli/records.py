@@ -120,6 +120,7 @@ class Rollout(Prompt):
     tensors: str | None = doc("`FILE.safetensors#KEY`, where the three arrays live in a side file", default=None)
     sampling: Sampling | None = doc("how it was drawn", default=None)
     policy: str | None = doc("fingerprint of the model and adapter that drew it", default=None)
+    in_thought: bool = doc("it begins within a thought, which the chat template has opened", default=False)
     error: str | None = doc("why there is no sample, where `finish_reason` is `error`", default=None)
 
 

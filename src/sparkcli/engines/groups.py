@@ -20,12 +20,12 @@ def how(config: SamplingConfig, engine: str) -> Sampling:
 
 
 def sampled(prompt: Prompt, prompt_token_ids: Sequence[int] | None, samples: Sequence[Sample], sampling: Sampling,
-            policy: str | None) -> list[Rollout]:
-    """The group of one prompt."""
+            policy: str | None, *, in_thought: bool = False) -> list[Rollout]:
+    """The group of one prompt; `in_thought`: the prompt ends within a thought."""
     read = _known(prompt_token_ids)
     return [extend(prompt, Rollout, sample=number, samples=len(samples), completion=text, finish_reason=reason,
                    prompt_token_ids=read, token_ids=_known(token_ids), logprobs=_known(logprobs), sampling=sampling,
-                   policy=policy)
+                   policy=policy, in_thought=in_thought)
             for number, (text, token_ids, logprobs, reason) in enumerate(samples)]
 
 

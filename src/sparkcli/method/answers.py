@@ -1,23 +1,23 @@
 r"""What a completion gives as its final answer.
 
-A box counts wherever it stands, and the last one wins. Without a box these are read, the first that is there:
+A box counts wherever it stands, and the last one wins, with those that belong to the same answer (`boxes`). Without a
+box these are read, the first that is there:
 
     <answer>x</answer>                       the last such pair of tags
     #### x                                   the last such line, if x is a number or nothing follows
-    the answer is x, **Answer:** x, 答案是 x   at the end; a polite closing sentence may follow
+    the answer is x, **Answer:** x, 答案是 x   at the end; a reason or a polite sentence may follow
     the answer is x                          as the first line, if what follows only explains it
 
-What stands within `<think>…</think>` is no answer if anything follows it. All else is no answer, not a guess.
+What was thought is no answer (`thoughts`). All else is no answer, not a guess.
 """
 
 import re
 from typing import NamedTuple
 
 from sparkcli.method import statements
+from sparkcli.method.boxes import answer_in_boxes
+from sparkcli.method.thoughts import reply
 
-_BOX = re.compile(r"(?:(?<=\\)boxed|(?<=\\f)box)\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_THOUGHT = "</think>"
 _HASHES = re.compile(r"####[ \t]*([^#\s].*)")
 _FIGURES = re.compile(r"[-+$€£\u2212]{0,2}\d[\d,./]*[ \t]*%?")
 _GAP = re.compile(r"\s+|\\(?:left|right)(?![a-zA-Z])|\\[,;:!]|[$~]|\\ ")
@@ -31,53 +31,15 @@ IN_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|m
 def boxed(text: str) -> str | None:
     r"""Content of the last `\boxed{…}` (or `\fbox{…}`) whose braces balance; None without one.
 
-    Escaped braces are text. A box that is cut off or empty is no box. Of nested boxes the inner one counts. A box
-    within `<think>…</think>` counts only if nothing follows.
+    Escaped braces are text. A box that is cut off or empty is no box, nor is one in a thought. Of nested boxes the
+    inner one counts. Several that are one answer are given as one: see `boxes`.
 
     >>> boxed(r"first \boxed{1}, then \boxed{\frac{3}{4}}, then cut off: \boxed{5")
     '\\frac{3}{4}'
+    >>> boxed(r"$x = \boxed{1}$ and $y = \boxed{2}$")
+    '1, 2'
     """
-    at = end = len(text)
-    while (at := text.rfind("box", 0, at)) >= 0:  # from the end: faster than a search for every box
-        box = _BOX.match(text, at)
-        if box is None:
-            continue
-        close = _closing_brace(text, box.end(), end)
-        if close is None:
-            end = at  # a box around this one cannot close behind it either: all scans together are linear
-        elif content := text[box.end():close].strip():
-            return content if at >= _said_from(text, at) else None
-    return None
-
-
-def _closing_brace(text: str, start: int, end: int) -> int | None:
-    """Where the brace that was opened before `start` is closed, if it is before `end`."""
-    first = text.find("}", start, end)
-    if first < 0:
-        return None
-    if text.find("{", start, first) < 0 and text.find("\\", start, first) < 0:
-        return first
-    depth = 1
-    for token in _BRACE.finditer(text, start, end):
-        if token[0] == "{":
-            depth += 1
-        elif token[0] == "}":
-            depth -= 1
-            if depth == 0:
-                return token.start()
-    return None
-
-
-def said(completion: str) -> str:
-    """What a completion says after its reasoning, `<think>…</think>`; all of it, if nothing follows that."""
-    return completion[_said_from(completion):].strip()
-
-
-def _said_from(text: str, start: int = 0) -> int:
-    """Where the reasoning ends, if it ends behind `start` and anything follows it; else 0."""
-    thought = text.rfind(_THOUGHT, start)
-    behind = thought + len(_THOUGHT)
-    return behind if thought >= 0 and text[behind:].strip() else 0
+    return answer_in_boxes(reply(text)) if "box" in text else None
 
 
 class Reading(NamedTuple):
@@ -105,9 +67,9 @@ def final_answer(completion: str) -> str | None:
 
 def read_answer(completion: str) -> Reading | None:
     """As `final_answer`, with where it stood."""
-    if content := boxed(completion):
+    text = reply(completion)
+    if content := answer_in_boxes(text):
         return Reading(content, "the last box")
-    text = said(completion)
     if (answer := _tagged(text)) is not None:
         return Reading(answer, "the last `<answer>` tags")
     if (answer := _hashed(text)) is not None:

@@ -19,6 +19,7 @@ from sparkcli.method.answers import boxed, spelling
 from sparkcli.method.draws import rng
 from sparkcli.method.prompts import answer_of, ask_if_right, ask_which, shown
 from sparkcli.method.templates import JudgeWording, Templates
+from sparkcli.method.thoughts import reply_of
 from sparkcli.records import Judged, Judgement, Prompt, Rollout, extend
 
 Sample = Callable[[Sequence[Prompt]], Iterable[Sequence[Rollout]]]
@@ -143,20 +144,20 @@ def _decided(cases: Sequence[_Case], sample: Sample, config: JudgeConfig) -> Ite
     for case in cases:
         tallies: dict[str, _Tally] = {}
         for ballot in case.ballots:
-            _count(tallies, ballot, next(replies)[0].completion)
+            _count(tallies, ballot, next(replies)[0])
         for rollout, key in zip(case.group, case.keys, strict=True):
             tally = tallies.get(key, _Tally()) if key is not None else _Tally()
             yield extend(rollout, Judged, judgement=_judgement(tally, config))
 
 
-def _count(tallies: dict[str, _Tally], ballot: _Ballot, reply: str) -> None:
-    label = read_label(reply, ballot.labels)
+def _count(tallies: dict[str, _Tally], ballot: _Ballot, vote: Rollout) -> None:
+    label = read_label(reply_of(vote), ballot.labels)
     for place, key in enumerate(ballot.answers):
         tally = tallies.setdefault(key, _Tally())
         tally.asked += 1
         if label is not None:
             tally.won.append(ballot.labels.index(label) == place)
-            tally.critique = tally.critique or reply
+            tally.critique = tally.critique or vote.completion
 
 
 def _judgement(tally: _Tally, config: JudgeConfig) -> Judgement:

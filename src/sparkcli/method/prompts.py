@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sparkcli.method.answers import final_answer
 from sparkcli.method.templates import LABELS, JudgeWording, ReflectWording, fill
+from sparkcli.method.thoughts import reply_of
 from sparkcli.records import IMAGE_PARTS, RECORDS, Prompt, Rollout, Scored, Source, Task, question_of
 
 _FIELDS = {field.name for record in RECORDS.values() for field in dataclasses.fields(record)}
@@ -20,7 +21,7 @@ def answer_of(rollout: Rollout) -> str | None:
         return None
     if isinstance(rollout, Scored) and rollout.verdict.extracted:
         return rollout.verdict.extracted
-    return final_answer(rollout.completion)
+    return final_answer(reply_of(rollout))
 
 
 def foreign_fields(record: Prompt) -> dict[str, Any]:

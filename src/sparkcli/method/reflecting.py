@@ -21,10 +21,11 @@ from sparkcli.method.draws import rng
 from sparkcli.method.judging import Sample, read_label
 from sparkcli.method.prompts import answer_of, ask_again, ask_if_right, foreign_fields
 from sparkcli.method.templates import Templates
+from sparkcli.method.thoughts import reply_of
 from sparkcli.records import Prompt, Reflected, Rollout, Turn, extend
 
 _OF_THE_SAMPLE = ("completion", "finish_reason", "prompt_token_ids", "token_ids", "logprobs", "tensors", "sampling",
-                  "policy")
+                  "policy", "in_thought")
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ def _judge_turn(courses: Sequence[_Course], number: int, sample: Sample, templat
     prompts = [ask_if_right(course.first, course.answers[-1][1], wording, _id(course, "judge", number))
                for course, wording in zip(asked, wordings, strict=True)]
     for course, wording, reply in zip(asked, wordings, _replies(sample, prompts), strict=True):
-        label = read_label(reply.completion, wording.labels)
+        label = read_label(reply_of(reply), wording.labels)
         course.turns.append(Turn(kind="judge", completion=reply.completion, extracted=label))
         course.accepted = label == wording.labels[0]
         course.open = label == wording.labels[1]

@@ -1,5 +1,6 @@
 """How a model reads prompts and how its replies end: what sampling needs of it beside the weights."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from sparkcli.config import ModelConfig
+from sparkcli.method.thoughts import opens_thought
 from sparkcli.models.network import load_architecture, load_tokenizer
 from sparkcli.models.processor import load_processor
 
 CHAT_END_MARKERS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 """Markers that close a message. Some checkpoints with a chat template do not name theirs as end of sequence."""
+_TAIL = 64
+"""Tokens at the end of a prompt that may begin a thought."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +43,26 @@ class Reader:
         return max_tokens if self.context is None else min(max_tokens, self.context - prompt_tokens)
 
     def texts(self, rows: Iterable[Sequence[int]]) -> list[str]:
-        """Completions as text, without the end marker."""
+        """Completions as text, without the markers of their end. Other special tokens stay: some tokenizers have those
+        of thoughts and channels among them, and what is a thought must be told from what is an answer."""
+        silent = self.silent_ids
         texts: list[str] = self.tokenizer.batch_decode(
-            [list(row) for row in rows], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            [[i for i in row if i not in silent] for row in rows], skip_special_tokens=False,
+            clean_up_tokenization_spaces=False)
         return texts
+
+    @functools.cached_property
+    def silent_ids(self) -> frozenset[int]:
+        """Tokens that are no text: those that stop a completion, begin or fill up a sequence, or stand for no
+        character."""
+        names = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
+        named = (getattr(self.tokenizer, f"{name}_token_id") for name in names)
+        return frozenset(i for i in (*self.stop_ids, *named) if i is not None)
+
+    def opens_thought(self, prompt_token_ids: Sequence[int]) -> bool:
+        """Whether a prompt ends with the begin of a thought, as the chat templates of some models have it."""
+        tail: Any = self.tokenizer.decode(list(prompt_token_ids[-_TAIL:]), skip_special_tokens=False)
+        return opens_thought(tail)
 
 
 def load_reader(folder: Path, config: ModelConfig) -> Reader:

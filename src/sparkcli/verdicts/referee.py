@@ -10,6 +10,7 @@ from sparkcli.errors import InputError, UsageError
 from sparkcli.fields import to_bytes
 from sparkcli.files.stdin import Stdin
 from sparkcli.method.shaping import shape
+from sparkcli.method.thoughts import reply_of
 from sparkcli.records import Rollout, Scored, Verdict, extend
 from sparkcli.verdicts.pending import Pending, PendingParts, shown
 from sparkcli.verdicts.pool import Pool
@@ -135,7 +136,10 @@ class Referee:
         if rollout.answer is None and verifier.needs_gold:
             return Pending(chosen, None, Finding("error", "the record has no gold answer"))
         gold = rollout.answer or ""
-        reading = verifier.read(gold, rollout.completion, options)
+        said = rollout.completion if verifier.sees_thoughts(options) else reply_of(rollout)
+        if not said and rollout.completion.strip():
+            return Pending(chosen, None, Finding("no_answer", "nothing was said but a thought"))
+        reading = verifier.read(gold, said, options)
         if reading is None:
             return Pending(chosen, None, Finding("no_answer", "no final answer was found"))
         finding = verifier.quick(gold, reading.text, options)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sparkcli.method.answers import Reading
+from sparkcli.method.thoughts import reply
 from sparkcli.records import STATUSES_WITH_REWARD, Status, Verdict
 
 Options = Mapping[str, Any]
@@ -45,12 +46,18 @@ def accept(options: Options) -> None:
     """The validation of a verifier whose options need no more than their types."""
 
 
+def never(options: Options) -> bool:
+    """Of a verifier that is given replies alone."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """One way to check an answer. All functions are pure, and none keeps time: workers do that.
 
-    `read(gold, completion, options)` gives the answer, None where there is none. It may look at the gold answer only
-    to know what kind of answer to look for. `check(gold, answer, options)` compares. Both are given every option;
+    `read(gold, reply, options)` gives the answer, None where there is none. It is given what was said without what was
+    thought (`method.thoughts`), or all of the completion where `sees_thoughts(options)`. It may look at the gold answer
+    only to know what kind of answer to look for. `check(gold, answer, options)` compares. Both are given every option;
     `validate(options)` raises a ValueError, in one line, for values that cannot be. Where the record has no gold
     answer, `needs_gold` makes that an error; the others are given "".
 
@@ -68,11 +75,13 @@ class Verifier:
     isolated: bool = False
     quick: Callable[[str, str, Options], Finding | None] = undecided
     warm: Callable[[], object] = nothing
+    sees_thoughts: Callable[[Options], bool] = never
 
     def verify(self, gold: str, completion: str, options: Options | None = None) -> Verdict:
         """The verdict on one completion, in this process and without a time limit."""
         chosen = {**self.options, **(options or {})}
-        reading = self.read(gold, completion, chosen)
+        said = completion if self.sees_thoughts(chosen) else reply(completion)
+        reading = self.read(gold, said, chosen) if said or not completion.strip() else None
         if reading is None:
             return Verdict(status="no_answer", verifier=self.name)
         finding = self.quick(gold, reading.text, chosen) or self.check(gold, reading.text, chosen)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 
 from sparkcli.method import statements
-from sparkcli.method.answers import Reading, read_answer, said
+from sparkcli.method.answers import Reading, read_answer
 from sparkcli.verifiers import reading as readings
 from sparkcli.verifiers.base import Finding, Options, Verifier
 from sparkcli.verifiers.reading.options import letters
@@ -49,7 +49,7 @@ def _readings(completion: str, how_much: str) -> Iterator[Reading]:
 
 def _alone(completion: str) -> Reading | None:
     """An answer without a word around it: all of the completion; or a letter as the first line, explained below."""
-    text = said(completion)
+    text = completion.strip()
     if len(text) < _LONGEST_ALONE and "\n" not in text:
         return Reading(text, "all of the completion") if statements.explains(text) else None
     opening = _LETTER_LINE.match(text)

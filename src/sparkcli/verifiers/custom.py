@@ -22,8 +22,9 @@ from sparkcli.verifiers.base import Finding, Options, Verifier, whole
 class VerifierFunction(Protocol):
     """What the user writes; its first parameters have these names, further ones are options with a default each.
 
-    `completion` is all that the model said, `answer` the record's gold answer ("" without one). It returns True or
-    False; or a reward from 0 to 1; or None where it cannot tell; or a `Finding` with a reason of its own.
+    `completion` is all that the model wrote, what it thought included, `answer` the record's gold answer ("" without
+    one). It returns True or False; or a reward from 0 to 1; or None where it cannot tell; or a `Finding` with a reason
+    of its own.
     """
 
     def __call__(self, completion: str, answer: str, *args: Any, **kwargs: Any) -> bool | float | Finding | None:
@@ -51,7 +52,7 @@ def load(name: str) -> Verifier:
         return finding(function(answer, gold, **options))
 
     return Verifier(name=name, read=whole, check=check, options={p.name: p.default for p in parameters[2:]},
-                    needs_gold=False, isolated=True)
+                    needs_gold=False, isolated=True, sees_thoughts=lambda options: True)
 
 
 def finding(outcome: bool | float | Finding | None) -> Finding:

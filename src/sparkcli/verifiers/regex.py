@@ -1,7 +1,9 @@
-"""A regular expression (Python's `re`) that the final answer, or the whole completion, has to match.
+"""A regular expression (Python's `re`) that the final answer, or all that was said, has to match.
 
-The pattern is the option `pattern`, or else the record's gold answer. By default the whole of the final answer must
-match, or something somewhere in a whole completion; `full` sets it. Flags stand in the pattern: `(?im)…`.
+The pattern is the option `pattern`, or else the record's gold answer. `where` it is looked for: in the final `answer`;
+in the `completion` without what was thought; or in `everything`, as for the tags of a thought. By default the whole of
+the final answer must match, or something somewhere in a completion; `full` sets it. Flags stand in the pattern:
+`(?im)…`.
 """
 
 import re
@@ -13,7 +15,7 @@ from sparkcli.method.answers import Reading, read_answer
 from sparkcli.verifiers.base import Finding, Options, Verifier, whole
 from sparkcli.verifiers.wording import quoted
 
-_PLACES = ("answer", "completion")
+_PLACES = ("answer", "completion", "everything")
 
 
 def validate(options: Options) -> None:
@@ -61,4 +63,4 @@ def _compiled(source: str, options: Options) -> re.Pattern[str]:
 _DEFAULTS: dict[str, Any] = {"pattern": "", "where": "answer", "full": None, "ignore_case": False}
 
 VERIFIER = Verifier(name="regex", read=read, check=check, options=_DEFAULTS, validate=validate, needs_gold=False,
-                    isolated=True)
+                    isolated=True, sees_thoughts=lambda options: bool(options["where"] == "everything"))

@@ -32,6 +32,8 @@ class Question:
     prompt_token_ids: Sequence[int] | None = None
     is_plain: bool = False
     """See `is_plain`."""
+    in_thought: bool = False
+    """Whether the prompt ends within a thought."""
 
 
 class Dialect(Protocol):
@@ -91,7 +93,7 @@ class Tokens:
             "top_k": 0 if is_greedy else config.top_k, "min_p": 0.0, "repetition_penalty": 1.0,
             "presence_penalty": 0.0, "frequency_penalty": 0.0, "return_token_ids": True,
             "return_tokens_as_token_ids": True, "stop_token_ids": list(self.reader.stop_ids)},
-            path, ids, is_plain(config))
+            path, ids, is_plain(config), self.reader.opens_thought(ids))
 
     def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
         """See `Dialect.request`."""

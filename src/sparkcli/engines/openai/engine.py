@@ -311,7 +311,8 @@ class OpenAIEngine:
             return failed(asked.prompt, sampling, self.policy, str(error))
         except UnansweredError as error:
             return failed(asked.prompt, sampling, self.policy, f"prompt {asked.prompt.id!r}: {error}")
-        return sampled(asked.prompt, asked.question.prompt_token_ids, samples, sampling, self.policy)
+        return sampled(asked.prompt, asked.question.prompt_token_ids, samples, sampling, self.policy,
+                       in_thought=asked.question.in_thought)
 
     def _warn_of_raw_logprobs(self, config: RolloutConfig) -> None:
         raw = [server.name for server in self._servers if server.facts and not server.facts.is_exact]

@@ -108,4 +108,5 @@ class TransformersEngine:
         texts = self.policy.reader.texts(row.token_ids for row in rows)
         return sampled(item.prompt, item.placed.token_ids, [
             (text, row.token_ids, row.logprobs, "stop" if row.stopped else "length")
-            for text, row in zip(texts, rows, strict=True)], sampling, self.policy.fingerprint)
+            for text, row in zip(texts, rows, strict=True)], sampling, self.policy.fingerprint,
+            in_thought=self.policy.reader.opens_thought(item.placed.token_ids))

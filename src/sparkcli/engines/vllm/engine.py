@@ -99,7 +99,8 @@ class VLLMEngine:
                     self._step(job)
                 order.popleft()
                 yield (failed(job.prompt, sampling, policy, job.error) if job.error else
-                       sampled(job.prompt, job.token_ids, self._samples(job, config), sampling, policy))
+                       sampled(job.prompt, job.token_ids, self._samples(job, config), sampling, policy,
+                               in_thought=self._reader.opens_thought(job.token_ids)))
         finally:
             self._abort(order)
 

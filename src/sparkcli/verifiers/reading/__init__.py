@@ -9,7 +9,7 @@ r"""What verifiers of short answers read from a completion, and how much counts 
 import re
 
 from sparkcli.method import statements
-from sparkcli.method.answers import Reading, boxed, read_answer, said
+from sparkcli.method.answers import Reading, boxed, read_answer
 from sparkcli.verifiers.base import Options
 
 READINGS = ("stated", "boxed", "last")
@@ -52,7 +52,7 @@ def short_answer(completion: str, reading: str = READING) -> Reading | None:
 
 def last_statement(completion: str) -> Reading | None:
     """The last `answer is x`, whatever follows it."""
-    answer = statements.last(said(completion))
+    answer = statements.last(completion)
     return Reading(answer, "the last `answer is`") if answer else None
 
 
