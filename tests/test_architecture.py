@@ -31,7 +31,7 @@ FLOORS = (
     ("files", "builtin"),
     ("config", "records"),
     ("fields",),
-    ("errors",),
+    ("errors", "json_values"),
 )
 FLOOR_OF = {room: -depth for depth, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -248,6 +248,8 @@ class PrepareConfig:
     seed: int = option(0, "of the shuffle, and of builtin problems", low=0)
     map: tuple[str, ...] = option((), "FIELD=COLUMN for other layouts, e.g. question=problem; repeatable")
     instruction: str | None = option(None, "sentence to put after each question, e.g. to ask for \\boxed{}")
+    keep_reply: bool = option(False, "leave the assistant's last message in a chat's prompt, to be continued; "
+                                     "else it is the reference reply, and left out")
     verifier: str | None = option(None, "verifier to write into each prompt")
     images: str | None = option(None, "folder for images that the source holds as bytes; unset: beside the output, "
                                       "NAME-images")

@@ -4,28 +4,22 @@ A reader takes (value, where) and returns the value as the dataclass holds it; e
 reading and writing need to know of a class is worked out once: millions of records pass here.
 """
 
-import contextlib
 import dataclasses
 import functools
-import json
 import operator
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
 from sparkcli.errors import InputError
+from sparkcli.json_values import Json
 
-Json = Any
 Reader = Callable[[Json, str], Any]
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-"""Half of a character outside the first 65,536, as an escape."""
-_KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", type(None): "null",
-          list: "a list", dict: "an object"}
+_KINDS = {str: "a string", int: "an integer", float: "a number", Decimal: "a number", bool: "true or false",
+          type(None): "null", list: "a list", dict: "an object"}
 
 
 def doc(text: str, read: Reader | None = None, **default: Any) -> Any:
@@ -39,7 +33,7 @@ def doc(text: str, read: Reader | None = None, **default: Any) -> Any:
 def kind_of(value: Json) -> str:
     """What a JSON value is, in words, with the value of a number."""
     text = _KINDS[type(value)]
-    return f"{text} ({value!r})" if isinstance(value, int | float) and not isinstance(value, bool) else text
+    return f"{text} ({value})" if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else text
 
 
 def is_required(f: "dataclasses.Field[Any]") -> bool:
@@ -50,38 +44,6 @@ def is_required(f: "dataclasses.Field[Any]") -> bool:
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
-
-
-def from_bytes(content: bytes) -> Json:
-    """The value of a JSON text. Unlike orjson it reads lone surrogates, which Python's own `json` writes.
-
-    Raises:
-        orjson.JSONDecodeError: it is not JSON.
-    """
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        if _SURROGATE.search(content):
-            with contextlib.suppress(ValueError, RecursionError):  # orjson's own error says where it breaks
-                return json.loads(content.decode(), parse_constant=_refused)
-        raise
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def to_bytes(value: Json, option: int = 0) -> bytes:
-    """`value` as JSON, with orjson's options; lone surrogates and integers of any size included.
-
-    Raises:
-        TypeError: it holds what JSON cannot.
-    """
-    try:
-        return orjson.dumps(value, option=option)
-    except TypeError:
-        text = json.dumps(value, separators=(",", ":"), sort_keys=bool(option & orjson.OPT_SORT_KEYS))
-        return text.encode() + (b"\n" if option & orjson.OPT_APPEND_NEWLINE else b"")
 
 
 class _Way(NamedTuple):
@@ -169,7 +131,7 @@ def _json_types(hint: Any) -> tuple[type, ...]:
 
 def _read_plain(kind: type, value: Json, where: str) -> Any:
     if kind is float and type(value) is int:
-        return float(value)
+        return _as_float(value, where)
     if type(value) is not kind and not (kind is types.NoneType and value is None):
         raise InputError(f"{where}: expected {_KINDS[kind]}, found {kind_of(value)}")
     return value
@@ -186,7 +148,14 @@ def _read_numbers(kind: type, value: Json, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list) or not kinds <= {kind, int}:
         raise InputError(f"{where}: expected a list of {kind.__name__}s, found "
                          f"{kind_of(value) if not isinstance(value, list) else 'other items in the list'}")
-    return tuple(value) if kind is int or int not in kinds else tuple(map(float, value))
+    return tuple(value) if kind is int or int not in kinds else tuple(_as_float(entry, where) for entry in value)
+
+
+def _as_float(value: float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{where}: expected a number that floats can hold, found an integer beyond them") from None
 
 
 def _read_tuple(item: Reader, value: Json, where: str) -> tuple[Any, ...]:

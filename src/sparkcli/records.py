@@ -20,7 +20,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import orjson
 
 from sparkcli.errors import InputError, nearest
-from sparkcli.fields import Json, doc, fields_of, kind_of, object_schema, read_fields, to_bytes, to_plain
+from sparkcli.fields import doc, fields_of, kind_of, object_schema, read_fields, to_plain
+from sparkcli.json_values import Json, to_bytes
 
 Task = Literal["solve", "judge", "compare", "reflect"]
 FinishReason = Literal["stop", "length", "error"]
@@ -32,6 +33,8 @@ IMAGE_SOURCES = ("image", "url", "path")
 """Under which an `image` part may hold the image itself."""
 TENSORS = re.compile(r"(.+\.safetensors)#(\d+):(\d+),(\d+):(\d+)")
 """`FILE#PROMPT_START:PROMPT_END,START:END`, what `Rollout.tensors` says."""
+MEASURED = frozenset({"prompt_token_ids", "token_ids", "logprobs", "sampling", "reward", "terms", "judgement"})
+"""Fields that stages measure: their numbers are floats or ids, and what they are read as is not looked at twice."""
 STATUSES_WITH_REWARD: Mapping[str, float] = types.MappingProxyType({"correct": 1.0, "wrong": 0.0, "no_answer": 0.0})
 """What a verdict is worth. A status that is not here says nothing about the answer: its reward is null."""
 

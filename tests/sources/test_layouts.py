@@ -171,3 +171,46 @@ def test_a_mapping_that_does_not_fit(mapping: dict[str, str], message: str):
     with pytest.raises(UsageError) as error:
         detect({"question": "Q?"}, mapping, "f:1")
     assert str(error.value) == message
+
+
+QUESTION = {"role": "user", "content": "What is 1 + 1?"}
+
+
+def reply(text: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+@pytest.mark.parametrize(("row", "mapping", "answer"), [
+    ({"messages": [QUESTION, reply("1 + 1 is \\boxed{2}.")]}, {}, "2"),
+    ({"messages": [QUESTION, reply("Adding.\n#### 2")]}, {}, "2"),
+    ({"messages": [QUESTION, reply("2")]}, {}, None),
+    ({"messages": [QUESTION, reply("2")]}, {"question": "messages", "answer": "messages"}, "2"),
+    ({"messages": [QUESTION, reply([{"type": "text", "text": "So \\boxed{2}"}])]}, {}, "2"),
+    ({"messages": [QUESTION, reply("I say \\boxed{3}.")], "answer": 2}, {}, "2"),
+    ({"prompt": [QUESTION, reply("\\boxed{3}")], "solution": "2"}, {}, "2"),
+    ({"prompt": [QUESTION, reply("\\boxed{3}")], "reward_model": {"ground_truth": "2"}}, {}, "2"),
+    ({"message": orjson.dumps([QUESTION, reply("\\boxed{3}")]).decode(), "answer": "2"}, {}, "2"),
+    ({"id": "a", "prompt": [QUESTION, reply("\\boxed{3}")], "answer": "2"}, {}, "2"),
+    ({"conversations": [{"from": "human", "value": QUESTION["content"]}, {"from": "gpt", "value": "\\boxed{2}"}]}, {},
+     "2"),
+])
+def test_a_reply_at_the_end_of_a_chat_is_the_reference(row: dict[str, Any], mapping: dict[str, str],
+                                                       answer: str | None) -> None:
+    told: list[str] = []
+    layout = detect(row, mapping, "f:1")
+    made = prompt_of(row, layout, "f:1", tell=told.append)
+    assert (made.prompt, made.answer) == ([QUESTION], answer)
+    assert told == ["the assistant's last message is the reference reply and left out of the prompt "
+                    "(--keep-reply keeps it)"]
+    column = layout.question or "prompt"
+    assert made.extra[f"row_{column}"] == row[column]
+    kept = prompt_of(row, layout, "f:1", keep_reply=True)
+    assert (len(kept.prompt), kept.prompt[-1]["role"]) == (2, "assistant")  # type: ignore[index]
+
+
+def test_earlier_replies_stay():
+    chat = [QUESTION, reply("2"), {"role": "user", "content": "And + 1?"}]
+    made = prompt_of({"messages": chat, "answer": "3"}, detect({"messages": chat, "answer": "3"}, {}, "f:1"), "f:1")
+    assert made.prompt == chat
+    with pytest.raises(InputError, match="f:1: messages: expected a question, found the assistant's reply alone"):
+        prompt_of({"messages": [reply("2")], "answer": 1}, detect({"messages": chat, "answer": 1}, {}, "f:1"), "f:1")

@@ -100,11 +100,11 @@ def test_a_limit_reads_no_further(tmp_path: Path):
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("a.jsonl", JSON_LINES + b"{broken\n", "a.jsonl:3: not JSON"),
-    ("a.jsonl", b"[1]\n", "a.jsonl:1: expected an object, found list"),
+    ("a.jsonl", b"[1]\n", "a.jsonl:1: expected an object, found a list"),
     ("a.jsonl", b"", "a.jsonl: empty; expected rows"),
     ("a.json", b"{broken", "a.json: not JSON"),
     ("a.json", b"3", "a.json: expected a list or an object of rows"),
-    ("a.json", b"[3]", "a.json: entry 1: expected an object, found int"),
+    ("a.json", b"[3]", "a.json: entry 1: expected an object, found an integer (3)"),
     ("a.csv", b"question,answer\nQ?,2,3\n", "a.csv:2: expected 2 cells, as in the header"),
     ("a.csv", b"question,answer\nQ?\n", "a.csv:2: expected 2 cells, as in the header"),
     ("a.csv", b"question,answer\n\xff,2\n", "a.csv:"),
@@ -188,3 +188,12 @@ def test_real_files_are_read_whole(shared_data: Path, name: str, count: int, fir
     assert (len(prompts), len({prompt.id for prompt in prompts}), prompts[0].answer) == (count, count, first_answer)
     assert all(prompt.answer and "\n" not in prompt.answer for prompt in prompts)
     assert [from_json(Prompt, orjson.loads(dumps(prompt)), "") for prompt in prompts] == prompts
+
+
+def test_what_was_not_taken_literally_is_told_once_with_the_number_of_rows(tmp_path: Path):
+    chat = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "So \\boxed{2}."}]
+    (tmp_path / "a.jsonl").write_bytes(b"".join(orjson.dumps({"messages": chat, "n": n}) + b"\n" for n in range(3)))
+    told: list[str] = []
+    assert len(list(prepare(str(tmp_path / "a.jsonl"), PrepareConfig(), told.append))) == 3
+    assert told[1:] == [f"{tmp_path}/a.jsonl:1 and 2 more: the assistant's last message is the reference reply and "
+                        "left out of the prompt (--keep-reply keeps it)"]

@@ -4,6 +4,7 @@ Every stage writes in the order it reads, so a partial output is a prefix of the
 its complete groups and skipping as many prompts of the input.
 """
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -17,10 +18,10 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 import orjson
 
 from sparkcli.errors import InputError, SparkError, UsageError
-from sparkcli.fields import from_bytes
 from sparkcli.files.images import absolute_images
 from sparkcli.files.stdin import stdin
-from sparkcli.records import Prompt, R, Rollout, dumps, from_json
+from sparkcli.json_values import decode_error, from_bytes
+from sparkcli.records import MEASURED, Prompt, R, Rollout, dumps, from_json
 
 T = TypeVar("T", bound=Prompt)
 
@@ -50,8 +51,9 @@ def lines(path: str) -> Iterator[tuple[str, bytes]]:
     number = 0
     try:
         with contextlib.nullcontext(stdin()) if path == "-" else contextlib.closing(open_input(path)) as stream:
-            for number, line in enumerate(stream, 1):
-                if not line.isspace():
+            for number, read_line in enumerate(stream, 1):
+                line = without_mark(read_line) if number == 1 else read_line
+                if line and not line.isspace():
                     yield f"{name}:{number}", line
     except (OSError, EOFError) as error:
         raise InputError(f"{name}:{number + 1}: cannot be read further: {error}") from None
@@ -59,12 +61,17 @@ def lines(path: str) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{name}:{number + 1}: cannot be decompressed: {error}") from None
 
 
-def decode(line: bytes, place: str) -> Any:
-    """The JSON value of a line, or an InputError that says at which column it breaks."""
+def without_mark(content: bytes) -> bytes:
+    """What follows the byte order mark that some systems open files with."""
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def decode(line: bytes, place: str, *, foreign: bool = False) -> Any:
+    """The JSON value of a line, or an InputError that says at which column it breaks; see `from_bytes`."""
     try:
-        return from_bytes(line)
+        return from_bytes(line, floats=MEASURED, foreign=foreign)
     except orjson.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error.msg} at column {error.pos + 1}") from None
+        raise InputError(f"{place}: {decode_error(error)}") from None
 
 
 def read(path: str, cls: type[R]) -> Iterator[R]:
@@ -347,7 +354,7 @@ def _whole_lines(before: Path, name: str) -> Iterator[tuple[dict[str, Any], byte
         for line in stream:
             if not line.endswith(b"\n"):
                 return
-            yield from_bytes(line), line
+            yield from_bytes(line, floats=MEASURED), line
 
 
 def _zstd_errors() -> tuple[type[Exception], ...]:

@@ -5,10 +5,12 @@ What a rollout has beside it is filled in: `prompt` is empty, `id` is the prompt
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from sparkcli.errors import InputError
 from sparkcli.files.jsonl import decode, lines, of_lines
+from sparkcli.json_values import number_text
 from sparkcli.records import R, content_id
 
 Line = tuple[str, Any]
@@ -28,7 +30,7 @@ def _numbered(path: str) -> Iterator[Line]:
     group: list[Line] = []
     try:
         for place, line in lines(path):
-            value = _identified(decode(line, place), place)
+            value = _identified(line, place)
             is_numbered = not isinstance(value, dict) or "sample" in value or "completion" not in value
             if group and (is_numbered or value["id"] != group[0][1]["id"]):
                 yield from _counted_off(group)
@@ -43,12 +45,15 @@ def _numbered(path: str) -> Iterator[Line]:
     yield from _counted_off(group)
 
 
-def _identified(value: Any, place: str) -> Any:
+def _identified(line: bytes, place: str) -> Any:
+    value = decode(line, place)
+    if isinstance(value, dict) and isinstance(value.get("answer"), float):
+        value = decode(line, place, foreign=True)  # a gold answer keeps all of its digits
     if not isinstance(value, dict) or "completion" not in value:
         return value
     for name in ("id", "answer"):
-        if type(value.get(name)) in (int, float):
-            value = {**value, name: str(value[name])}
+        if type(value.get(name)) in (int, float, Decimal):
+            value = {**value, name: number_text(value[name])}
     if "id" not in value:
         id = content_id(value) if "prompt" in value else f"line-{place.rpartition(':')[2]}"
         value = {"id": id, **value}

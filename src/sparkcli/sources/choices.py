@@ -64,14 +64,20 @@ def _lettered(text: str) -> list[str] | None:
     return [part.strip() for part in parts[2::2]]
 
 
+def letters(options: Sequence[Any]) -> str:
+    """The letters of options."""
+    return _LETTERS[:len(options)]
+
+
 def letter_at(cell: Any, options: Sequence[str]) -> str | None:
     """The letter of the option at a place counted from 0; None where the cell is no whole number, or no such place.
 
     >>> letter_at(1, ["8 kg", "12 kg"]), letter_at(2, ["8 kg", "12 kg"]), letter_at("1", ["8 kg", "12 kg"])
     ('B', None, None)
     """
-    is_place = isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell < len(options)
-    return _LETTERS[cell] if is_place else None
+    is_number = isinstance(cell, int | float) and not isinstance(cell, bool)  # tables with gaps have 1 as 1.0
+    is_place = is_number and cell == cell // 1 and 0 <= cell < len(options)
+    return _LETTERS[int(cell)] if is_place else None
 
 
 def with_options(question: str, options: Sequence[str]) -> str:

@@ -10,6 +10,11 @@ r"""Layouts: which columns hold the question and the gold answer, and how a row 
 | gsm8k    | `question`             | `answer`, after its `####`                                          |
 | ifeval   | `prompt`               | none: `instruction_id_list` and `kwargs` become the verifier        |
 | question | `question`, `problem`  | `answer`, `final_answer`, `ground_truth`, `gt`, `label`, `solution` |
+| chat     | `messages`, or ShareGPT's `conversations` | as `question`, or what the last reply marks as such      |
+
+The assistant's last message in a chat is the reference reply: it is no part of the prompt. Where no column has the gold
+answer, it is what the reply marks as final (`####`, a box), or, named by `--map answer=COLUMN`, all of a reply of one
+line. The chat is carried whole, as `row_COLUMN`.
 
 Images are taken from the first of `images`, `decoded_image`, `image`, `image_path` and `imagename` that a row has, else
 from `image_1`, `image_2` and so on, else from `file_name`, by which `datasets` ties rows to files, where that is an
@@ -31,9 +36,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparkcli.errors import InputError, UsageError, nearest
+from sparkcli.json_values import number_text
 from sparkcli.records import RECORDS, Prompt, from_json, question_of
-from sparkcli.sources.cells import gold_in, id_in, images_in, json_value, question_in
-from sparkcli.sources.choices import letter_at, options_in, with_options
+from sparkcli.sources.cells import (
+    gold_in,
+    id_in,
+    images_in,
+    is_chat,
+    is_number,
+    json_value,
+    marked_gold,
+    plain,
+    question_in,
+    reply_in,
+)
+from sparkcli.sources.choices import letter_at, letters, options_in, with_options
 from sparkcli.sources.places import Images, placed
 from sparkcli.sources.read import Row
 
@@ -144,18 +161,21 @@ def _known_columns(row: Row) -> dict[str, str | None]:
         return {"name": "openrlhf", "question": _first(row, ("input", "prompt")),
                 "answer": _first(row, ("label", "answer"))}
     question = _first(row, ("question", "problem"))
+    if question is None and (chat := _first(row, ("messages", "conversations"))):
+        return {"name": "chat", "question": chat, "answer": _first(row, _ANSWERS)}
     if question is None:
         return {}
     name = "gsm8k" if "####" in str(row.get("answer")) else "question"
     return {"name": name, "question": question, "answer": _first(row, _ANSWERS)}
 
 
-def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "",
+def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "", keep_reply: bool = False,
               tell: Callable[[str], None] = lambda text: None) -> Prompt:
     """One row as a prompt. Its images are as the row has them, bytes as data URIs.
 
     Args:
         number_prefix: goes before an id that is a bare number, as others have it too.
+        keep_reply: whether a chat's last message is a part of the prompt also where it is the assistant's.
         tell: is told what was not taken literally, in a few words without the row.
 
     Raises:
@@ -163,31 +183,51 @@ def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "",
         images; images and their places in the question do not match.
     """
     if layout.question is None:
-        return _record(row, layout, place, tell)
-    fields = _fields(row, layout, place, number_prefix, tell)
-    return from_json(Prompt, {**_carried(row, layout, fields, place, tell), **fields}, place)
+        return _record(row, layout, place, tell, keep_reply=keep_reply)
+    fields, reply = _fields(row, layout, place, number_prefix, tell, keep_reply=keep_reply)
+    return from_json(Prompt, {**_carried(row, layout, fields, tell, is_whole=reply is None), **fields}, place)
 
 
-def _record(row: Row, layout: Layout, place: str, tell: Callable[[str], None]) -> Prompt:
+def _record(row: Row, layout: Layout, place: str, tell: Callable[[str], None], *, keep_reply: bool) -> Prompt:
     """A row that is a prompt record, perhaps with images under another name as rows of other layouts."""
     record = from_json(Prompt, {"id": "", "prompt": "", "images": row.get("images")}, place)
     images = (_images_of(record.images, is_list=len(record.images) > 1) if record.images
               else _images(row, layout, place))
     others = {name for name in row if name in _IMAGES[1:] or _NUMBERED.fullmatch(name)} if images.by_number else set()
     prompt = from_json(Prompt, {k: v for k, v in _present(row).items() if k not in {"images", *others}}, place)
-    asked, shown = placed(prompt.prompt, images, place, tell)
-    return dataclasses.replace(prompt, prompt=asked, images=tuple(shown))
+    chat, reply = (prompt.prompt, None) if keep_reply else _parted(prompt.prompt, f"{place}: prompt", tell)
+    asked, shown = placed(chat, images, place, tell)
+    whole = {} if reply is None else {"row_prompt": prompt.prompt}
+    return dataclasses.replace(prompt, prompt=asked, images=tuple(shown), extra={**whole, **prompt.extra})
 
 
-def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Callable[[str], None]) -> Row:
+def _parted(asked: Any, where: str, tell: Callable[[str], None]) -> tuple[Any, str | None]:
+    """A prompt without the reply that ends it, and the reply's text; None: it ends with none.
+
+    Raises:
+        InputError: there is nothing but a reply.
+    """
+    if not is_chat(asked) or asked[-1]["role"] != "assistant":
+        return asked, None
+    if len(asked) == 1:
+        raise InputError(f"{where}: expected a question, found the assistant's reply alone")
+    tell("the assistant's last message is the reference reply and left out of the prompt (--keep-reply keeps it)")
+    return asked[:-1], reply_in(asked)
+
+
+def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Callable[[str], None], *,
+            keep_reply: bool) -> tuple[Row, str | None]:
+    """The fields of a prompt, and the reply that was left out of it."""
     assert layout.question is not None
     images = _images(row, layout, place)
-    options = next((texts for column in _OPTIONS if (texts := options_in(row.get(column)))), None)
-    fields = _question(row, layout, place, images, options or [], tell)
+    options = _options(row, layout)
+    fields, reply = _question(row, layout, place, images, options or [], tell, keep_reply=keep_reply)
+    if layout.answer is None and reply is not None:
+        fields |= {"answer": gold} if (gold := marked_gold(reply)) else {}
     if layout.answer is not None:
         cell = _required(row, layout.answer, place)
         answer = gold_in(cell, f"{place}: {layout.answer}")
-        if letter := letter_at(cell, options or []):
+        if letter := letter_at(plain(cell), options or []):
             tell("an answer that is a whole number is the place of an option, counted from 0")
             answer = letter
         fields |= {"answer": answer} if answer is not None else {}
@@ -199,19 +239,34 @@ def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Call
         fields |= {"verifier": {"name": "instruction", **told}}
     if options and "answer" in fields:
         fields |= {"verifier": {"name": "choice", "options": options}}
-    return fields
+    return fields, reply
+
+
+def _options(row: Row, layout: Layout) -> list[str] | None:
+    """The texts of a row's options. Numbers are options beside a letter, or a text that is one of them: an answer that
+    is a number too could be the place of an option or its value."""
+    answer = _at(row, layout.answer or "")
+    for cell in map(row.get, _OPTIONS):
+        if texts := options_in(cell):
+            return texts
+        if isinstance(answer, str) and isinstance(cell, list) and all(map(is_number, cell)):
+            numbers = [number_text(entry) for entry in cell]
+            if answer.strip() in (*letters(numbers), *numbers):
+                return options_in(numbers)
+    return None
 
 
 def _question(row: Row, layout: Layout, place: str, images: Images, options: list[str],
-              tell: Callable[[str], None]) -> Row:
-    """`prompt` and `images`. A question may be empty where an image asks it."""
+              tell: Callable[[str], None], *, keep_reply: bool) -> tuple[Row, str | None]:
+    """`prompt` and `images`, and the reply that was left out. A question may be empty where an image asks it."""
     assert layout.question is not None
     cell = _required(row, layout.question, place)
     asked = "" if images.by_number and cell in ("", None) else question_in(cell, f"{place}: {layout.question}")
     if isinstance(asked, str):
         asked = with_options(asked, options)
+    asked, reply = (asked, None) if keep_reply else _parted(asked, f"{place}: {layout.question}", tell)
     asked, shown = placed(asked, images, place, tell)
-    return {"prompt": asked, "images": shown} if shown else {"prompt": asked}
+    return {"prompt": asked, "images": shown} if shown else {"prompt": asked}, reply
 
 
 def _images(row: Row, layout: Layout, place: str) -> Images:
@@ -261,13 +316,16 @@ def _instructed(prompt: Any, instruction: str) -> Any:
     return [*prompt[:last], {**prompt[last], "content": extended}, *prompt[last + 1:]]
 
 
-def _carried(row: Row, layout: Layout, fields: Row, place: str, tell: Callable[[str], None]) -> Row:
-    """The columns that the fields do not tell already, under names that no record field has; without bytes."""
+def _carried(row: Row, layout: Layout, fields: Row, tell: Callable[[str], None], *, is_whole: bool) -> Row:
+    """The columns that the fields do not tell already, under names that no record field has; without bytes.
+
+    `is_whole`: nothing of a chat was left out of the prompt.
+    """
     partly_used = {column.partition(".")[0] for column in (layout.question, layout.answer) if column}
     told = {layout.id, layout.images, *_IMAGES, _image_file(row), *filter(_NUMBERED.fullmatch, map(str, row)),
             *(_IFEVAL if layout.name == "ifeval" else ())}
     kept = [value for value in fields.values() if value is not None]
-    if isinstance(text := row.get(layout.question or ""), str) and not isinstance(fields["prompt"], str):
+    if is_whole and isinstance(text := row.get(layout.question or ""), str) and not isinstance(fields["prompt"], str):
         kept.append(text)  # all of it stands in the parts of a message
     carried = {}
     for column, value in row.items():
@@ -275,9 +333,10 @@ def _carried(row: Row, layout: Layout, fields: Row, place: str, tell: Callable[[
             continue
         name = f"row_{column}" if column in partly_used or column in _RESERVED else column
         try:
-            carried[name] = json_value(value, f"{place}: {column}")
-        except InputError:
-            tell(f"column {column} holds bytes and is left out; if it has the images: --map images={column}")
+            carried[name] = json_value(value)
+        except TypeError as kind:
+            hint = f"; if it has the images: --map images={column}" if str(kind) == "bytes" else ""
+            tell(f"column {column} holds {kind} and is left out{hint}")
     return carried
 
 

@@ -5,6 +5,7 @@ import functools
 import itertools
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -34,7 +35,7 @@ def prepare(source: str, config: PrepareConfig, notice: Callable[[str], None] | 
     the folder of `config.images`, when prompts are written to the file `out`.
 
     Args:
-        notice: is told the layout that was recognised, and once what was not taken literally.
+        notice: is told the layout that was recognised, and at the end, once, what was not taken literally.
         skipped: is handed the errors of rows that make no prompt, where `config.on_error` is `skip`.
 
     Raises:
@@ -44,14 +45,16 @@ def prepare(source: str, config: PrepareConfig, notice: Callable[[str], None] | 
     mapping = _mapping(config.map)
     errors = _Errors(config.on_error, skipped)
     prompts: Iterator[Prompt]
+    notices = _Notices(notice)
     if source.startswith(PREFIX):  # whose images are small, within the prompts, and ours
         prompts = _shuffled(_builtin(source, config), config)
     else:
-        placed = _shuffled(_rows_as_prompts(source, config, mapping, _Notices(notice), errors), config)
+        placed = _shuffled(_rows_as_prompts(source, config, mapping, notices, errors), config)
         gallery = Gallery(_folder(source), out, config.images, allow_remote=config.allow_remote_images)
         prompts = _with_images(source, placed, gallery, errors)
-    limited = itertools.islice(prompts, config.limit)
-    return (adorned(prompt, config.instruction, config.verifier) for prompt in limited)
+    for prompt in itertools.islice(prompts, config.limit):
+        yield adorned(prompt, config.instruction, config.verifier)
+    notices.tell_rows()
 
 
 def _shuffled(items: Iterator[T], config: PrepareConfig) -> Iterator[T]:
@@ -86,16 +89,24 @@ class _Errors:
 
 
 class _Notices:
-    """What people are told about a source, each thing once."""
+    """What people are told about a source: of its rows each thing once, at the end, with the number of rows."""
 
     def __init__(self, notice: Callable[[str], None] | None) -> None:
-        self._notice = notice
-        self._told: set[str] = set()
+        self._notice = notice or (lambda text: None)
+        self._first: dict[str, str] = {}
+        self._rows: Counter[str] = Counter()
 
-    def tell(self, place: str, text: str) -> None:
-        if self._notice and text not in self._told:
-            self._notice(f"{place}: {text}")
-            self._told.add(text)
+    def of_source(self, source: str, text: str) -> None:
+        self._notice(f"{_name(source)}: {text}")
+
+    def of_row(self, place: str, text: str) -> None:
+        self._first.setdefault(text, place)
+        self._rows[text] += 1
+
+    def tell_rows(self) -> None:
+        for text, place in self._first.items():
+            others = self._rows[text] - 1
+            self._notice(f"{place}{f' and {others} more' if others else ''}: {text}")
 
 
 def _name(source: str) -> str:
@@ -123,9 +134,10 @@ def _rows_as_prompts(source: str, config: PrepareConfig, mapping: Mapping[str, s
             continue
         if layout is None:
             layout = detect(row, mapping, place)
-            notices.tell(_name(source), f"layout {layout}")
+            notices.of_source(source, f"layout {layout}")
         try:
-            prompt = prompt_of(row, layout, place, number_prefix=prefix, tell=functools.partial(notices.tell, place))
+            prompt = prompt_of(row, layout, place, number_prefix=prefix, keep_reply=config.keep_reply,
+                               tell=functools.partial(notices.of_row, place))
         except InputError as error:
             errors.met(error)
         else:

@@ -3,19 +3,21 @@
 A row is a dictionary of JSON values by column. Everything but `.json` streams.
 """
 
-import codecs
 import csv
+import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sparkcli.errors import InputError, UsageError
-from sparkcli.fields import from_bytes
-from sparkcli.files.jsonl import decode, lines, open_input
+from sparkcli.fields import kind_of
+from sparkcli.files.jsonl import decode, lines, open_input, without_mark
+from sparkcli.json_values import decode_error, from_bytes
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row | InputError]]
@@ -54,7 +56,7 @@ def rows(source: str, split: str) -> Rows:
 def _json_lines(path: str) -> Rows:
     for place, line in lines(path):
         try:
-            value = decode(line, place)
+            value = decode(line, place, foreign=True)
         except InputError as error:
             yield place, error
         else:
@@ -63,12 +65,12 @@ def _json_lines(path: str) -> Rows:
 
 def _json(path: str) -> Rows:
     with open_input(path) as stream:
-        content = stream.read()
+        content = without_mark(stream.read())
     try:
-        value = from_bytes(content)
+        value = from_bytes(content, foreign=True)
     except orjson.JSONDecodeError as error:
         if not _is_json(content.partition(b"\n")[0]):
-            raise InputError(f"{path}: not JSON: {error}") from None
+            raise InputError(f"{path}: {decode_error(error)}") from None
         yield from _json_lines(path)  # JSON Lines under the name of JSON
         return
     for key, row in _items(value, path):
@@ -90,11 +92,13 @@ def _items(value: Any, path: str) -> Iterable[tuple[Any, Any]]:
 
 
 def _csv(path: str) -> Rows:
-    """Cells are text; an empty one is null."""
+    """Cells are text, whatever they look like; an empty one is null. Names of columns lose the space around them."""
     csv.field_size_limit(_LONGEST_CELL)
-    with open_input(path) as stream:
-        reader = csv.DictReader(codecs.getreader("utf-8-sig")(stream), strict=True)
+    with io.TextIOWrapper(open_input(path), "utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, strict=True)
         try:
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            _check_columns(reader.fieldnames, path)
             for row in reader:
                 place = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
@@ -112,11 +116,20 @@ def _parquet(path: str) -> Rows:
 
     with open_input(path) as stream:
         try:
-            batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=_BATCH)
+            table = pyarrow.parquet.ParquetFile(stream)
+            _check_columns(table.schema_arrow.names, path)
+            batches = table.iter_batches(batch_size=_BATCH)
             for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
                 yield f"{path}: row {number}", row
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: dates beyond ours
             raise InputError(f"{path}: not Parquet: {_one_line(error)}") from None
+
+
+def _check_columns(names: Sequence[str], path: str) -> None:
+    """Raises InputError where two columns have one name: a row would have only the last of them."""
+    double = next((name for name, count in Counter(names).items() if count > 1), None)
+    if double is not None:
+        raise InputError(f"{path}: two columns are called {double!r}; rename one of them")
 
 
 def _hub(source: str, split: str) -> Rows:
@@ -158,12 +171,12 @@ def _format(source: str) -> Callable[[str], Rows] | None:
 
 def _row(value: Any, place: str) -> Row | InputError:
     is_row = isinstance(value, dict)
-    return value if is_row else InputError(f"{place}: expected an object, found {type(value).__name__}")
+    return value if is_row else InputError(f"{place}: expected an object, found {kind_of(value)}")
 
 
 def _is_json(line: bytes) -> bool:
     try:
-        return isinstance(from_bytes(line), dict)
+        return isinstance(from_bytes(line, foreign=True), dict)
     except orjson.JSONDecodeError:
         return False
 

@@ -11,6 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
+from sparkcli.json_values import to_bytes
 from sparkcli.verifiers.base import Finding, Options
 
 _AHEAD = 2
@@ -87,7 +90,7 @@ class Process:
         self.checks.append(check)
         if len(self.checks) == 1:
             self._set_deadline()
-        self._write("".join(json.dumps(request) + "\n" for request in requests).encode())
+        self._write(b"".join(to_bytes(request, orjson.OPT_APPEND_NEWLINE) for request in requests))
 
     def receive(self) -> None:
         """Takes in the findings that are there. Call when readable.

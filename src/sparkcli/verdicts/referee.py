@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from sparkcli.config import ShapingConfig, VerifyConfig
 from sparkcli.errors import InputError, UsageError
-from sparkcli.fields import to_bytes
 from sparkcli.files.stdin import Stdin
+from sparkcli.json_values import to_bytes
 from sparkcli.method.shaping import shape
 from sparkcli.method.thoughts import reply_of
 from sparkcli.records import Rollout, Scored, Verdict, extend

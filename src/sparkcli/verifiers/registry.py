@@ -9,7 +9,7 @@ from typing import Any, get_args
 import orjson
 
 from sparkcli.errors import InputError, nearest
-from sparkcli.fields import to_bytes
+from sparkcli.json_values import to_bytes
 from sparkcli.verifiers.base import Options, Verifier
 from sparkcli.verifiers.combine import Combination, Kind
 

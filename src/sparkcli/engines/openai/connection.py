@@ -24,6 +24,7 @@ import orjson
 
 from sparkcli.config import ServerConfig
 from sparkcli.errors import SparkError, UsageError
+from sparkcli.json_values import to_bytes
 
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 2.0
@@ -147,7 +148,7 @@ class Connection:
         try:
             async with asyncio.timeout(seconds), self._session.request(
                     "GET" if body is None else "POST", url, headers=self._headers(), allow_redirects=False,
-                    proxy=self._proxy, data=None if body is None else orjson.dumps(body)) as reply:
+                    proxy=self._proxy, data=None if body is None else to_bytes(body)) as reply:
                 payload = await reply.read()
         except TimeoutError:
             raise AbsentError(f"no reply within {seconds:g} s", suspect=True) from None

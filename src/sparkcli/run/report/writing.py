@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from sparkcli.bench.tables import percent
 from sparkcli.errors import InputError
-from sparkcli.fields import to_bytes
+from sparkcli.json_values import to_bytes
 from sparkcli.method.group_kinds import GROUP_KINDS
 from sparkcli.records import IMAGE_PARTS, Rollout, question_of, token_count
 from sparkcli.run.report.album import Album
