@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
-from sparkcli.models.head import FEWEST_ROWS, Entropy, chosen_logprobs, chunk_rows
+from sparkcli.models.head import FEWEST_ROWS, Entropy, chosen_logprobs, chunk_rows, head_parameters, logits_of
+from sparkcli.models.network import body_of
 
 VOCABULARY, WIDTH, ROWS = 40, 12, 7
 IDS_K = torch.tensor([0, 39, 5, 5, 17, 2, 8])
@@ -81,24 +83,60 @@ def test_values_and_gradients_are_those_of_float64(network: LlamaForCausalLM, hi
         assert network.lm_head.weight.grad is None
 
 
-@pytest.mark.parametrize(("settings", "change"), [
-    ({"logit_scale": 0.3}, lambda logits: logits * 0.3),
-    ({"logits_scaling": 4.0}, lambda logits: logits / 4.0),
-    ({"final_logit_softcapping": 2.0}, lambda logits: torch.tanh(logits / 2.0) * 2.0)], ids=lambda x: str(x)[:12])
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.5, "pad_token_id": 0,
+    "bos_token_id": 2, "eos_token_id": 1}
+FAMILIES: dict[str, PreTrainedConfig] = {
+    "multiplied, 1": transformers.CohereConfig(**SMALL, logit_scale=0.3),
+    "multiplied, 2": transformers.HyperCLOVAXConfig(**SMALL, logits_scaling=4.0),
+    "divided": transformers.GraniteConfig(**SMALL, logits_scaling=4.0),
+    "capped": transformers.Gemma2Config(**SMALL, final_logit_softcapping=2.0),
+    "a hybrid's own name": transformers.FalconH1Config(**SMALL, lm_head_multiplier=0.2, mamba_d_ssm=32, mamba_n_heads=4,
+                                                       mamba_d_head=8, mamba_d_state=8),
+    "layers before the head": transformers.ModernBertDecoderConfig(**{**SMALL, "initializer_range": 0.1}),
+    "a bias and layers": transformers.BertConfig(**SMALL, is_decoder=True),
+    "the decoder asked directly": transformers.OPTConfig(
+        vocab_size=VOCABULARY, hidden_size=16, ffn_dim=16, num_hidden_layers=2, num_attention_heads=2, init_std=0.5,
+        word_embed_proj_dim=8, pad_token_id=0),
+    "tied": transformers.LlamaConfig(**SMALL, tie_word_embeddings=True),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("trained", [False, True])
-def test_scalings_and_caps_of_a_family_hold(network: LlamaForCausalLM, hidden_KD: Tensor, settings: dict[str, float],
-                                            change: Any, trained: bool) -> None:
-    network.lm_head.requires_grad_(trained)
-    for name, value in settings.items():
-        setattr(network.config, name, value)
-    found = chosen_logprobs(network, hidden_KD, IDS_K, 0.7, entropy="gradient", rows=2)
-    weighted(*found).backward()
-    wide_KD = hidden_KD.detach().double().requires_grad_()
-    expected = formula(change(wide_KD @ network.lm_head.weight.detach().double().T), 0.7)
-    weighted(*expected).backward()
-    close(found[0], expected[0])
-    close(found[1], expected[1])
-    close(hidden_KD.grad, wide_KD.grad)
+def test_what_a_family_does_after_its_body_is_done_here_too(family: str, trained: bool) -> None:
+    torch.manual_seed(0)
+    network: Any = transformers.AutoModelForCausalLM.from_config(FAMILIES[family]).eval().requires_grad_(trained)
+    bodies: list[Any] = []
+    body_of(network).register_forward_hook(lambda *given: bodies.append(given[-1]))
+    ids_1T = torch.arange(ROWS + 1)[None] * 4
+    expected_KV = network(input_ids=ids_1T, use_cache=False).logits[0, :-1]
+    if not bodies:  # some ask the decoder in it
+        body_of(network)(input_ids=ids_1T, use_cache=False)
+    hidden_KD = bodies[0].last_hidden_state[0, :-1].detach().requires_grad_()
+    found = chosen_logprobs(network, hidden_KD, ids_1T[0, 1:], 0.7, entropy="gradient", rows=3)
+    logprobs_KV = (expected_KV / 0.7).log_softmax(1)
+    expected_K = logprobs_KV.gather(1, ids_1T[0, 1:, None])[:, 0]
+    entropy_K = -(logprobs_KV.exp() * logprobs_KV).sum(1)
+    torch.testing.assert_close(found, (expected_K, entropy_K), atol=2e-6, rtol=2e-6)
+
+    (gradient_KD,) = torch.autograd.grad(weighted(*found), [hidden_KD], retain_graph=trained)
+    plain_KD = hidden_KD.detach().requires_grad_()
+    plain_KV = (logits_of(network, plain_KD) / 0.7).log_softmax(1)
+    plain = weighted(plain_KV.gather(1, ids_1T[0, 1:, None])[:, 0], -(plain_KV.exp() * plain_KV).sum(1))
+    torch.testing.assert_close(gradient_KD, torch.autograd.grad(plain, [plain_KD], retain_graph=trained)[0])
+    if trained:
+        for one, other in zip(torch.autograd.grad(weighted(*found), head_parameters(network)),
+                              torch.autograd.grad(plain, head_parameters(network)), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_the_body_is_as_it_was_after_the_head_has_run(network: LlamaForCausalLM, hidden_KD: Tensor) -> None:
+    ids_1T = torch.tensor([[1, 2, 3]])
+    before = network(input_ids=ids_1T).logits
+    logits_of(network, hidden_KD)
+    assert torch.equal(network(input_ids=ids_1T).logits, before)
 
 
 @pytest.mark.parametrize("options", [

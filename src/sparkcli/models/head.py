@@ -12,15 +12,23 @@ temperature for each row nor the scalings and caps that some families put on log
 Axes: K rows, C rows of a chunk, D hidden, V vocabulary.
 """
 
+import contextlib
 import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
+from torch.nn import Module, Parameter
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
+
+from sparkcli.errors import UsageError
+from sparkcli.models.network import body_of
 
 CHUNK_BYTES = {"cpu": 24 * 2**20}
 """Of a chunk's logits in float32, by device. On a CPU, at 32k × 384, a third less takes a tenth more time and a trained
@@ -36,17 +44,64 @@ Entropy = Literal["none", "value", "gradient"]
 """Not computed; computed as a number; or with a gradient too."""
 
 
-def logits_of(network: PreTrainedModel, hidden_KD: Tensor) -> Tensor:
-    """The vocabulary head in float32: `[..., D]` → `[..., V]`, with the scalings some families put on it."""
-    logits_KV = network.get_output_embeddings()(hidden_KD).float()
-    config = network.config.get_text_config()
-    if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits_KV = logits_KV * scale
-    if scaling := getattr(config, "logits_scaling", None):  # Granite
-        logits_KV = logits_KV / scaling
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
-        logits_KV = torch.tanh(logits_KV / cap) * cap
-    return logits_KV
+def logits_of(network: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """The vocabulary head in float32: `[..., D]` → `[..., V]`, with all that the network does after its body.
+
+    Families scale logits, cap them, or put layers of their own before the head. So nothing of it is written here: the
+    network's own forward pass is run, with its body's output given.
+
+    Raises:
+        UsageError: the network does not compute its logits from its body's output.
+    """
+    hidden_1KD = hidden.reshape(1, -1, hidden.shape[-1])
+    ids_1K = torch.zeros(hidden_1KD.shape[:2], dtype=torch.long, device=hidden.device)
+    with _given(network, hidden_1KD) as given:
+        logits_1KV: Tensor = network(input_ids=ids_1K, use_cache=False, return_dict=True).logits
+    if not given:
+        raise UsageError(f"{network.config.model_type}: does not compute its logits from what its body puts out")
+    return logits_1KV.reshape(*hidden.shape[:-1], -1).float()
+
+
+def head_parameters(network: PreTrainedModel) -> list[Parameter]:
+    """The weights between the body's output and the logits: the head's, and those of layers that some families add."""
+    bodies = _bodies(network)
+    modules = [network.get_output_embeddings(), *(child for child in network.children() if child not in bodies)]
+    return [parameter for module in modules if module is not None for parameter in module.parameters()]
+
+
+def _bodies(network: PreTrainedModel) -> list[Module]:
+    """What puts out hidden states: the body, and the decoder in it, which some heads ask directly."""
+    body, decoder = body_of(network), network.get_decoder()
+    return [body, decoder] if decoder is not body and decoder in set(body.modules()) else [body]
+
+
+@contextlib.contextmanager
+def _given(network: PreTrainedModel, hidden: Tensor) -> Iterator[list[Tensor]]:
+    """Within it the body puts out `hidden`, whatever it is given; yields what was asked for so far."""
+    asked: list[Tensor] = []
+
+    def forward(*_: Any, **__: Any) -> _Body:
+        asked.append(hidden)
+        return _Body(last_hidden_state=hidden)
+
+    with contextlib.ExitStack() as stack:
+        for body in _bodies(network):
+            before = {name: value for name, value in vars(body).items() if name == "forward"}  # accelerate sets its own
+            body.forward = forward
+            stack.callback(vars(body).update, before)
+            stack.callback(vars(body).pop, "forward")
+        yield asked
+
+
+@dataclass
+class _Body(ModelOutput):
+    """What a body puts out, and None for all that it might put out beside its hidden states."""
+
+    last_hidden_state: Tensor | None = None
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 def chosen_logprobs(network: PreTrainedModel, hidden_KD: Tensor, ids_K: Tensor, temperature: float | Tensor = 1.0, *,
@@ -64,7 +119,7 @@ def chosen_logprobs(network: PreTrainedModel, hidden_KD: Tensor, ids_K: Tensor, 
     Returns:
         `(logprobs_K, entropy_K)`, float32, in nats; entropy is None if it is not asked for.
     """
-    trained = any(parameter.requires_grad for parameter in network.get_output_embeddings().parameters())
+    trained = any(parameter.requires_grad for parameter in head_parameters(network))
     score = partial(_scores, network, entropy)
     if torch.is_grad_enabled() and trained:
         score = partial(checkpoint, score, use_reentrant=False)

@@ -85,6 +85,13 @@ def attending(network: PreTrainedModel, name: str) -> Iterator[None]:
         config._attn_implementation = before
 
 
+def body_of(network: PreTrainedModel) -> Any:
+    """All of the network under its head: what puts out hidden states."""
+    if network.base_model is not network:
+        return network.base_model
+    return next((child for child in network.children() if isinstance(child, PreTrainedModel)), network)
+
+
 def is_quantised(network: PreTrainedModel) -> bool:
     """Whether its weights are quantised, so that they can only be sampled from, or trained with an adapter."""
     return bool(getattr(network, "is_quantized", False))

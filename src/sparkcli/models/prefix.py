@@ -28,6 +28,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from sparkcli.errors import UsageError
+from sparkcli.models.network import body_of
 from sparkcli.models.sight import Placed, axes, pixel_inputs
 
 Prompts = Sequence[Placed]
@@ -100,14 +101,14 @@ def run(network: PreTrainedModel, ids: Tensor, told: Tensor, prompts: Prompts, c
     if cache is not None:
         inputs[_cache_name(network)] = cache
     with embedding(network, ids) if pixels else contextlib.nullcontext():
-        hidden: Tensor = network.base_model(input_ids=told if pixels else ids, use_cache=cache is not None, **pixels,
+        hidden: Tensor = body_of(network)(input_ids=told if pixels else ids, use_cache=cache is not None, **pixels,
                                             **inputs).last_hidden_state
     return hidden
 
 
 def _cache_name(network: PreTrainedModel) -> str:
     """What the network calls its cache: transformers renamed it in 5.24; code that comes with a model may not have."""
-    return "cache" if "cache" in inspect.signature(network.base_model.forward).parameters else "past_key_values"
+    return "cache" if "cache" in inspect.signature(body_of(network).forward).parameters else "past_key_values"
 
 
 @contextlib.contextmanager

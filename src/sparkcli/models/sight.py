@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from sparkcli.errors import UsageError
+from sparkcli.models.network import body_of
 from sparkcli.models.prompts import Encoded
 
 PATCH = 14
@@ -50,10 +51,10 @@ def place(network: PreTrainedModel, prompt: Encoded) -> Placed:
     """
     if not prompt.pixels:
         return text(prompt.token_ids)
-    ask = getattr(network.base_model, "get_rope_index", None)
+    ask = getattr(body_of(network), "get_rope_index", None)
     if ask is None:
         if prompt.kinds_1T is not None and "mm_token_type_ids" in inspect.signature(
-                network.base_model.forward).parameters:
+                body_of(network).forward).parameters:
             raise UsageError(f"{network.config.model_type}: its image tokens attend to each other both ways, which is "
                              "not supported; take a model with causal attention, as Qwen2.5-VL or Qwen3-VL")
         return Placed(prompt.token_ids, len(prompt.token_ids), pixels=prompt.pixels)
