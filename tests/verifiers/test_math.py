@@ -17,6 +17,9 @@ from sparkcli.verifiers.registry import load
 PAIRS = [json.loads(line) for line in
          (Path(__file__).parent / "math_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
 DIFFERENT = [pair for pair in PAIRS if "why" in pair]
+NOTATION_PAIRS = [json.loads(line) for line in
+                  (Path(__file__).parent / "math_notation_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+"""What answers look like outside of textbooks; without math-verify's own verdict."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +48,12 @@ def test_the_verdict_is_as_in_the_table(pair: dict[str, Any]):
     finding = found(pair["gold"], pair["answer"])
     assert finding.status == pair["status"], finding.reason
     assert 0 < len(finding.reason) <= 220
+
+
+@pytest.mark.parametrize("pair", NOTATION_PAIRS, ids=name)
+def test_notation_is_read_as_people_read_it(pair: dict[str, Any]):
+    finding = found(pair["gold"], pair["answer"])
+    assert finding.status == pair["status"], finding.reason
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=name)

@@ -15,12 +15,14 @@ class Finding(NamedTuple):
     """What a comparison came to.
 
     `reason` is one line for people on how. `score`, 0 to 1, is the reward where that is not the status's own:
-    an answer that is right in part is `wrong` with a score above 0.
+    an answer that is right in part is `wrong` with a score above 0. `is_unreadable`: the answer is in a notation that
+    the verifier does not know, which is `wrong`, and counted apart in the summary.
     """
 
     status: Status
     reason: str
     score: float | None = None
+    is_unreadable: bool = False
 
     @property
     def reward(self) -> float | None:

@@ -31,8 +31,11 @@ from collections.abc import Callable
 
 from sparkcli.method.answers import Reading, boxed
 from sparkcli.verifiers.base import Finding, Options, Verifier
+from sparkcli.verifiers.mathematics.characters import plain
 from sparkcli.verifiers.mathematics.limits import parses_too_long, too_long
+from sparkcli.verifiers.mathematics.notation import same_notation
 from sparkcli.verifiers.mathematics.plain import same_text, settled
+from sparkcli.verifiers.mathematics.prose import same_prose
 from sparkcli.verifiers.reading import READING, short_answer
 from sparkcli.verifiers.reading import validate as validate_reading
 
@@ -56,24 +59,42 @@ def read(gold: str, completion: str, options: Options) -> Reading | None:
 
 def quick(gold: str, answer: str, options: Options) -> Finding | None:
     """The verdict on what needs no algebra, and on what is refused; None where it takes a worker."""
-    gold, answer = gold.strip(), answer.strip()
-    if "\\boxed" in gold:
-        gold = boxed(gold) or gold
+    gold, answer = plain(_unboxed(gold)), plain(answer)
     if not gold:
         return Finding("gold_unparseable", "the gold answer is empty")
-    return settled(gold, answer) or _refused(gold, answer, too_long)
+    return (settled(gold, answer) or same_notation(gold, answer, _settled_item) or same_prose(gold, answer)
+            or _refused(gold, answer, too_long))
 
 
 def check(gold: str, answer: str, options: Options) -> Finding:
     """The verdict by algebra. Can take for ever; raises whatever sympy raises."""
     from sparkcli.verifiers.mathematics.symbolic import compare
 
-    gold, answer = (boxed(gold) or gold).strip(), answer.strip()
+    gold, answer = plain(_unboxed(gold)), plain(answer)
     known = same_text(gold, answer) or _refused(gold, answer, too_long) or _refused(gold, answer, parses_too_long)
     try:
-        return known or compare(gold, answer)
+        return (known or same_notation(gold, answer, _computed_item) or same_prose(gold, answer)
+                or compare(gold, answer))
     except RecursionError:
         return Finding("error", "nested too deeply to be read as mathematics")
+
+
+def _unboxed(gold: str) -> str:
+    return boxed(gold) or gold if "box" in gold else gold
+
+
+def _settled_item(gold: str, answer: str) -> bool | None:
+    """Whether two items of a notation are equal, if that takes no algebra."""
+    finding = settled(gold, answer)
+    return finding.status == "correct" if finding else None
+
+
+def _computed_item(gold: str, answer: str) -> bool | None:
+    """Whether two items of a notation are equal; None where they cannot be compared."""
+    from sparkcli.verifiers.mathematics.symbolic import compare
+
+    finding = settled(gold, answer) or compare(gold, answer)
+    return None if finding.reward is None else finding.status == "correct"
 
 
 def _refused(gold: str, answer: str, why: Callable[[str], str | None]) -> Finding | None:

@@ -12,8 +12,7 @@ from antlr4 import PredictionMode
 from latex2sympy2_extended.antlr_parser import PSParser
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, _Latex2Sympy
 from latex2sympy2_extended.math_normalization import normalize_latex
-from math_verify import ExprExtractionConfig, LatexExtractionConfig
-from math_verify import parse as mv_parse
+from math_verify import LatexExtractionConfig
 from math_verify.parser import get_last_eq
 
 _LATEX = LatexExtractionConfig(boxed_match_priority=-1)
@@ -23,7 +22,11 @@ Parsed: TypeAlias = sympy.Basic | sympy.MatrixBase
 
 
 def parsed(text: str, is_real: bool | None, lowercase: bool) -> Parsed | None:
-    """What math-verify reads from a box with this content; None for nothing."""
+    """What math-verify's grammar makes of the whole text; None where it makes nothing.
+
+    math-verify itself falls back to the last number that it finds: it reads 7 in `-2 \\le x \\le 7` and in
+    `1 2 ... 7`. A guess is no reading.
+    """
     config = ConversionConfig(lowercase_symbols=lowercase)
     latex = normalized(text)
     for candidate in dict.fromkeys((latex, get_last_eq(latex))):
@@ -34,8 +37,7 @@ def parsed(text: str, is_real: bool | None, lowercase: bool) -> Parsed | None:
                 raise
             except Exception:  # noqa: BLE001 - the grammar has no error of its own
                 continue
-    found = mv_parse(f"\\boxed{{{text}}}", (_LATEX, ExprExtractionConfig()), parsing_timeout=None, raise_on_error=True)
-    return next((item for item in found if not isinstance(item, str)), None)
+    return None
 
 
 def normalized(text: str) -> str:

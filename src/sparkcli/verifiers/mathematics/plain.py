@@ -21,9 +21,11 @@ _SURELY_DIFFERENT = Fraction(1, 100_000)
 """Where a decimal is involved, numbers are compared after rounding to six places."""
 _EXPONENT = r"(?:\{([+-]?\d{1,2})\}|(\d))"
 _NUMBER = re.compile(
-    r"([+-]?)(?:(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d*))?|\.(\d+))"
+    r"([+-]?)(?:([1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.(\d*))?|\.(\d+))"
     rf"(?:[eE]([+-]?\d{{1,2}})|\s*(?:\\times|\\cdot|×|\*)\s*10\s*\^\s*{_EXPONENT})?(\s*\\?%)?")
 _FRACTION = re.compile(r"([+-]?)(?:\\[dtc]?frac\s*(?:\{(-?\d+)\}\s*\{(\d+)\}|(\d)\s*(\d))|(\d+)\s*/\s*(\d+))")
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+)")
+"""Read as a decimal where the gold answer is one; elsewhere such a comma separates two answers."""
 _LONG_INTEGER = re.compile(r"([+-]?)0*(\d+)")
 _NUMERAL = re.compile(r"([0-9A-Za-z]+)_(?:\{(\d{1,2})\}|(\d))")
 _WORDS = re.compile(r"[A-Za-z]+(?:[ '-][A-Za-z]+)*")
@@ -110,7 +112,7 @@ def _by_number(gold: str, answer: str) -> Finding | None:
     if len(gold) > _LONGEST or len(answer) > _LONGEST:
         return _by_digits(gold, answer)
     expected = _number(gold)
-    found = _number(answer) if expected else None
+    found = _number(answer.replace(",", ".") if "." in gold and _DECIMAL_COMMA.fullmatch(answer) else answer)
     if expected is None or found is None:
         return None
     if expected.is_percent != found.is_percent:
@@ -168,7 +170,7 @@ def _words(text: str) -> _Words | None:
     if not all(_WORDS.fullmatch(item) and item.lower() not in _CONSTANTS for item in items):
         return None
     is_spoken = all(len(item) > 1 and (IN_TEXT.search(text) or _SPOKEN.search(item)) for item in items)
-    return _Words(Counter(" ".join(item.lower().split()) for item in items), is_spoken)
+    return _Words(Counter(" ".join(item.lower().replace("-", " ").split()) for item in items), is_spoken)
 
 
 def _by_base(gold: str, answer: str) -> Finding | None:

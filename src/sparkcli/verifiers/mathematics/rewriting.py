@@ -8,15 +8,12 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
+from sparkcli.verifiers.mathematics.letters import with_plain_letters
+from sparkcli.verifiers.mathematics.separators import with_commas, with_open_brackets, with_rows, with_single_commas
+
 _WRAPPERS = (("**", "**"), ("`", "`"), (r"\(", r"\)"), (r"\[", r"\]"))
-_UNICODE = str.maketrans({
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "±": r"\pm ", "∞": r"\infty ",
-    "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
-    "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
-    "ℤ": r"\mathbb{Z}", "°": r"^{\circ}", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
-    "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}",
-    "€": "", "£": "", "¥": "", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "′": "'",
-    **{character: f"^{{{digit}}}" for digit, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}})
+_SCALES = {"dozen": "12", "hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}",
+           "trillion": "10^{12}", "\u4e07": "10^{4}", "\u4ebf": "10^{8}", "\u5104": "10^{8}", "\u842c": "10^{4}"}
 _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
 
 
@@ -28,15 +25,30 @@ def _repeating(match: re.Match[str]) -> str:
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
+def _degrees(match: re.Match[str]) -> str:
+    """`30^\\circ 15'` in degrees."""
+    whole, minutes, seconds = (Fraction(part or 0) for part in match.groups())
+    value = whole + minutes / 60 + seconds / 3600
+    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}^{{\circ}}"
+
+
+def _scaled(match: re.Match[str]) -> str:
+    """`1.5 \\text{ million}` with a power of ten."""
+    return rf"{match[1]} \times {_SCALES[match[2].lower()]} "
+
+
 _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), replacement) for pattern, replacement in (
-        (r"\\\\(?=(?:frac|sqrt|text|pi|infty)\b)", r"\\"),
-        (r"\\\\(?=[a-zA-Z])", r"\\\\ "),
-        (r"\{,\}", ","),
+        (r"^\s*(?::?=|\\(?:approx|simeq|sim|cong|therefore|implies|Rightarrow|to)(?![a-zA-Z]))\s*", ""),
+        (r"\\(?:pounds|euro|yen|textdollar|texteuro|textsterling)(?![a-zA-Z])\s*", ""),
         (r"\\left\s*\\?\.|\\right\s*\\?\.|\\#|\\displaystyle\b|~", " "),
-        (r"√\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
-        (r"√\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"\*\*", "^"),
+        (r"\\text\s*\{\s*\(\s*or\s*\}[^()]*\)\s*$", ""),
+        (r"(\d+)\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-z]))\s*(\d+(?:\.\d+)?)\s*(?:'|\^\s*\{?\s*\\prime\s*\}?)"
+         r"(?:\s*(\d+(?:\.\d+)?)\s*(?:''|\"|\^\s*\{?\s*\\prime\s*\\prime\s*\}?))?", _degrees),
+        (r"(?<![\w.])0[xX]([0-9a-fA-F]+)(?![\w.])", lambda match: str(int(match[1], 16))),
+        (r"(?<![\w.])0[bB]([01]+)(?![\w.])", lambda match: str(int(match[1], 2))),
+        (r"(?<![a-zA-Z\\])E(?=\s*_)", r"\\text{E}"),
         (r"\\(?:langle|lparen)\b", "("),
         (r"\\(?:rangle|rparen)\b", ")"),
         (r"\\varnothing\b", r"\\emptyset "),
@@ -48,6 +60,11 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{(\d{1,30})\}", _repeating),
         (r"(?<![\d.,])\d{1,3}(?:(?:\\[,;:! ]|\s)\s*\d{3})+(?!\d)",
          lambda match: re.sub(r"\D", "", match[0])),
+        (r"(?<=\d)'(?=\d{3}(?!\d))", ""),
+        (r"(?<![\d.,])([1-9]\d{0,2}(?:\.\d{3}){2,})(?![\d.,])", lambda match: match[0].replace(".", "")),
+        (r"(\d+\.?\d*)\s*(?:\\text\s*\{\s*)?(dozen|hundred|thousand|million|billion|trillion|[\u4e07\u4ebf\u5104\u842c])s?(?![a-zA-Z])(?:\s*\})?",
+         _scaled),
+        (r"(?<=[\d})%])\s*[^\x00-\x7f]+(?:\^\{?\d\}?)?(?=\s*(?:$|[,;)]))", ""),
         (r"(?<![a-zA-Z\\\d.])(\d+\.?\d*|\.\d+)[eE]([+-]?)0*(\d+)(?![\d.a-zA-Z])",
          lambda match: rf"{match[1]} \times 10^{{{match[2].replace('+', '')}{match[3]}}}"),
         (r"(?<![\d./^_{])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/])", r"\1\\frac{\2}{\3}"),
@@ -58,7 +75,6 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
          r"(?!(?i:hundred|thousand|million|billion|trillion|dozen)s?\b)[A-Za-z]{4,}(?:\s+[A-Za-z]{3,})*\s*$", r"\1"),
         (r"\s*\\equiv\b", " = "),
         (r"\\pmod\s*(\{[^{}]*\}|\d)", r"\\mod \1"),
-        (r"\\begin\{cases\}(.*?)\\end\{cases\}", lambda match: match[1].replace(r"\\", ", ").replace("&", " ")),
         (r"\\?\\\{\s*\(?([a-zA-Z])\)?\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?::|\||\\mid\b|\\vert\b)([^{}]*[<>=\\][^{}]*)\\\}",
          r"\2"),
         (r"^\s*\\text\s*\{(\s*[\d.,]+\s*[a-zA-Z%]*\s*)\}\s*$", r"\1"),
@@ -71,29 +87,30 @@ _TAIL = re.compile(r"(.*?[\d}\s])\s*([A-Za-z]{1,2})\s*", re.DOTALL)
 _MACRO = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _UNIT_LETTERS = frozenset("mghlsLAVWJNKC") | frozenset(
     ("ft", "mm", "cm", "dm", "km", "in", "kg", "mg", "lb", "hr", "mi", "ml", "mL", "gm", "yr", "cc", "sq"))
-_IMAGINARY = re.compile(r"(?<!\\mathbf\{)(?<!\\hat\{)(?<!\\vec\{)(?<![a-zA-Z\\_])i(?![a-zA-Z])"
-                        r"|(?<=[0-9}])i(?![a-zA-Z])|(?<=\s)i(?=\\)")
-_INDEX = re.compile(r"\\(?:sum|prod|lim|int)\b|_\{?\s*i\b|[a-hj-zA-Z]\(i\)|\bi\s*(?:=|\\in)")
+_COMPOUND_UNIT = re.compile(
+    r"(?<=[\d}])(?:\s|~|\\[,;:! ])*(?:\\mu\s*)?(?:\^\s*\{?\s*\\circ\s*\}?\s*(?:\\(?:text|mathrm)\s*\{\s*[CF]\s*\}|[CF])"
+    r"|\\mu\s*\\mathrm\{[a-zA-Z]\}|\\(?:text|mathrm|mbox)\s*\{[\s~]*[A-Za-z]{1,4}[\s~]*\}(?:\^\s*\{?\s*-?\d\s*\}?)?(?:(?:\s|~|/|\\cdot|\\times|"
+    r"\\[,;:! ])*\\(?:text|mathrm|mbox)\s*\{[\s~]*[A-Za-z]{1,4}[\s~]*\}(?:\^\s*\{?\s*-?\d\s*\}?)?)+)\s*$")
+"""Degrees of temperature, micrometres, and units of several factors, behind a quantity."""
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|\\?%)\s*\}|\bpercent)\s*$")
 
 
-def rewritten(text: str) -> str:
-    r"""A text as math-verify is to read it.
+def rewritten(text: str, has_vectors: bool = False) -> str:
+    r"""A text as math-verify is to read it. `has_vectors`: a plain i, j or k is a unit vector.
 
-    >>> rewritten("**3 1/2**"), rewritten("4.5e33"), rewritten("2π."), rewritten("sin(x)")
+    >>> rewritten("**3 1/2**"), rewritten("4.5e33"), rewritten("2\\pi."), rewritten("sin(x)")
     ('3\\frac{1}{2}', '4.5 \\times 10^{33}', '2\\pi', '\\sin(x)')
     """
     text = _unwrapped(text.replace("$", " ") if "\\$" not in text else text.replace("\\$", " ").replace("$", " "))
-    text = text.translate(_UNICODE)
+    text = with_open_brackets(with_single_commas(with_commas(with_rows(text))))
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
+    text = with_plain_letters(text, has_vectors)
     while _CHAIN.search(text):
         text = _CHAIN.sub(r"^{\1^{\2}}", text)
     if _TRIGONOMETRY.search(text):
         text = _IN_DEGREES.sub(r"{\\frac{\1\\pi}{180}}", text)
-    if not _INDEX.search(text):
-        text = _IMAGINARY.sub("{I}", text)  # braces: math-verify drops the exponent of `I^2`
-    return _without_inner_sign(_with_variables(text.strip()))
+    return _without_inner_sign(_with_variables(_COMPOUND_UNIT.sub("", text.strip())))
 
 
 def _unwrapped(text: str) -> str:
@@ -138,15 +155,22 @@ def without_percent(text: str) -> tuple[str, bool]:
 
 
 _UNITS = {name: names[0] for names in (
-    ("m", "meter", "meters", "metre", "metres"), ("cm", "centimeter", "centimeters", "centimetre", "centimetres"),
-    ("mm", "millimeter", "millimeters"), ("km", "kilometer", "kilometers", "kilometre", "kilometres"),
+    ("m", "meter", "meters", "metre", "metres", "\u7c73", "\u043c"),
+    ("cm", "centimeter", "centimeters", "centimetre", "centimetres", "\u5398\u7c73", "\u516c\u5206", "\u0441\u043c"),
+    ("mm", "millimeter", "millimeters", "\u6beb\u7c73", "\u043c\u043c"),
+    ("km", "kilometer", "kilometers", "kilometre", "kilometres", "\u5343\u7c73", "\u516c\u91cc", "\u043a\u043c"),
     ("ft", "foot", "feet"), ("in", "inch", "inches"), ("mi", "mile", "miles"), ("yd", "yard", "yards"),
-    ("g", "gram", "grams"), ("kg", "kilogram", "kilograms"), ("mg", "milligram", "milligrams"),
-    ("lb", "pound", "pounds"), ("mL", "ml", "milliliter", "milliliters"), ("L", "liter", "liters", "litre", "litres"),
-    ("s", "sec", "second", "seconds"), ("min", "minute", "minutes"), ("h", "hr", "hour", "hours"), ("day", "days"),
-    ("week", "weeks"), ("year", "years", "yr"),
+    ("g", "gram", "grams", "\u514b", "\u0433"),
+    ("kg", "kilogram", "kilograms", "\u5343\u514b", "\u516c\u65a4", "\u043a\u0433"), ("mg", "milligram", "milligrams"),
+    ("lb", "pound", "pounds"), ("mL", "ml", "milliliter", "milliliters", "\u6beb\u5347"),
+    ("L", "liter", "liters", "litre", "litres", "\u5347"),
+    ("s", "sec", "second", "seconds", "\u79d2"), ("min", "minute", "minutes", "\u5206\u949f"),
+    ("h", "hr", "hour", "hours", "\u5c0f\u65f6"), ("day", "days", "\u5929"), ("week", "weeks", "\u5468"),
+    ("year", "years", "yr", "\u5e74"), ("yuan", "\u5143", "\u5757"), ("jiao", "\u89d2"), ("yen", "\u5186"),
+    ("dollar", "dollars"), ("cent", "cents"), ("euro", "euros"),
 ) for name in names}
-_UNIT = re.compile(r"[\d}\s~]\s*(?:\\(?:text|mathrm|mbox)\s*\{[\s~]*([A-Za-z]+)\.?\s*\}|(?<=[\d\s])([A-Za-z]+))"
+_UNIT = re.compile(r"(?:[\d}\s~]|\\[,;:! ])\s*(?:([^\x00-\x7f]+)"
+                   r"|\\(?:text|mathrm|mbox)\s*\{[\s~]*([A-Za-z]+)\.?\s*\}|(?<=[\d\s])([A-Za-z]+))"
                    r"(?:\s*\^\s*\{?\d\}?)?[\s$.]*$")
 
 
@@ -157,4 +181,4 @@ def unit(text: str) -> str | None:
     ('m', 'kg', 'cm', None)
     """
     match = _UNIT.search(text)
-    return _UNITS.get(match[1] or match[2]) if match else None
+    return _UNITS.get(match[1] or match[2] or match[3]) if match else None

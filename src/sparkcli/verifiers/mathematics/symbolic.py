@@ -15,6 +15,7 @@ from sympy.core.relational import Relational
 
 from sparkcli.verifiers.base import Finding
 from sparkcli.verifiers.mathematics.arithmetic import same_arithmetic
+from sparkcli.verifiers.mathematics.letters import has_unit_vectors
 from sparkcli.verifiers.mathematics.limits import too_large
 from sparkcli.verifiers.mathematics.parsing import Parsed, normalized, parsed
 from sparkcli.verifiers.mathematics.rewriting import rewritten, unit, without_percent
@@ -32,6 +33,8 @@ def compare(gold: str, answer: str) -> Finding:
     """The verdict. Can take for ever; raises whatever sympy raises."""
     expected, is_expected_percent = without_percent(_rewritten_gold(gold))
     found, is_found_percent = without_percent(rewritten(answer))
+    if has_unit_vectors(expected) != has_unit_vectors(found):
+        expected, found = rewritten(gold, has_vectors=True), rewritten(answer, has_vectors=True)
     left_unit, right_unit = unit(gold), unit(answer)
     if left_unit and right_unit and left_unit != right_unit:
         return Finding("wrong", f"different units: {left_unit} and {right_unit}")
@@ -59,7 +62,7 @@ def _compared(gold: str, answer: str) -> Finding:
         return Finding("gold_unparseable", f"the gold answer {gold[:_SHOWN]!r} cannot be read as mathematics")
     found = parsed(answer, is_real, lowercase)
     if found is None:
-        return Finding("wrong", "the answer cannot be read as mathematics")
+        return Finding("wrong", "the answer cannot be read as mathematics", is_unreadable=True)
     for side, expression in (("the gold answer", expected), ("the answer", found)):
         if expected != found and (reason := too_large(expression)):
             return Finding("error", f"{side} is too large to evaluate: {reason}")
@@ -149,7 +152,7 @@ def _as_same_set(gold: Parsed, answer: Parsed, text: str) -> bool:
     """
     if not (_has_relations(gold) or _has_relations(answer)):
         return False
-    is_point = isinstance(gold, sympy.Interval) and not re.search(r"[\[\]]|\\(?:infty|in)\b", text)
+    is_point = isinstance(gold, sympy.Interval) and not re.search(r"[\[\]]|\\(?:infty|in|[lr]group)\b", text)
     if is_point or len(gold.free_symbols | answer.free_symbols) != 1:
         return False
     expected, found = _as_set(gold), _as_set(answer)
@@ -165,9 +168,9 @@ def _as_set(expression: Parsed) -> sympy.Set | None:
     r"""The real solutions of an inequality, of several (any of them will do), of `x \in S`; a set itself."""
     if isinstance(expression, sympy.Eq) and isinstance(expression.rhs, sympy.Set):
         expression = expression.rhs
-    if isinstance(expression, sympy.FiniteSet) and _has_relations(expression):
-        expression = sympy.Or(*expression)
     try:
+        if isinstance(expression, sympy.FiniteSet) and _has_relations(expression):
+            expression = sympy.Or(*expression)
         if isinstance(expression, sympy.Set):
             return expression.doit() if not isinstance(expression, sympy.FiniteSet) else None
         return expression.as_set()
