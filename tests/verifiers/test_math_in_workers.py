@@ -9,6 +9,9 @@ from sparkcli.config import VerifyConfig
 from sparkcli.records import Rollout
 from sparkcli.verdicts.referee import verify
 
+TIME_OF_DAY = r"\text{4:30 p.m.}"
+"""The one gold answer on which we differ: the authors call 4:30 p.m. wrong where only `p.m.` is set as text."""
+
 
 def rollout(gold: str, completion: str) -> Rollout:
     return Rollout(id="1", prompt="?", answer=gold, sample=0, samples=1, completion=completion)
@@ -27,7 +30,8 @@ def test_agrees_with_the_authors_on_real_rollouts(shared_data: Path):
     rows = [json.loads(line) for line in text.splitlines()]
     rollouts = [rollout(row["answer"], code) for row in rows for code in row["code"]]
     rewards = [scored.reward for scored in verify(rollouts, VerifyConfig(timeout=30.0))]
-    assert rewards == [float(score) for row in rows for score in row["score"]]
+    expected = [float(score or row["answer"] == TIME_OF_DAY) for row in rows for score in row["score"]]
+    assert rewards == expected
     assert len(rewards) == 400
 
 

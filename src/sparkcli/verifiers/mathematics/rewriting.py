@@ -43,6 +43,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"\\(?:pounds|euro|yen|textdollar|texteuro|textsterling)(?![a-zA-Z])\s*", ""),
         (r"\\left\s*\\?\.|\\right\s*\\?\.|\\#|\\displaystyle\b|~", " "),
         (r"\*\*", "^"),
+        (r"\^?\s*\{?\s*\\degree(?![a-zA-Z])\s*\}?|(?<=\d)\s*\\circ(?![a-zA-Z])", r"^{\\circ}"),
         (r"\\text\s*\{\s*\(\s*or\s*\}[^()]*\)\s*$", ""),
         (r"(\d+)\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-z]))\s*(\d+(?:\.\d+)?)\s*(?:'|\^\s*\{?\s*\\prime\s*\}?)"
          r"(?:\s*(\d+(?:\.\d+)?)\s*(?:''|\"|\^\s*\{?\s*\\prime\s*\\prime\s*\}?))?", _degrees),
