@@ -28,6 +28,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mixtral": {**SMALL, "num_local_experts": 4},
     "gpt_oss": {**SMALL, "num_local_experts": 4, "layer_types": ["full_attention", "full_attention"]},
     "phimoe": {**SMALL, "num_local_experts": 4},
+    "deepseek_v4": {**SMALL, "num_key_value_heads": 1, "q_lora_rank": 16, "o_lora_rank": 16, "o_groups": 2,
+                    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "qk_rope_head_dim": 8,
+                    "index_n_heads": 2, "index_head_dim": 8},
+    "falcon": {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "zamba": {**SMALL, "num_hidden_layers": 4, "num_key_value_heads": 2, "attention_hidden_size": 64,
+              "layers_block_type": ["linear_attention", "hybrid"] * 2},
 }
 
 
@@ -53,12 +59,14 @@ def adapted(model: torch.nn.Module) -> set[str]:
     ("mixtral", {"q_proj", "k_proj", "v_proj", "o_proj"}),
     ("gpt_oss", {"q_proj", "k_proj", "v_proj", "o_proj"}),
     ("phimoe", {"q_proj", "k_proj", "v_proj", "o_proj"}),
+    ("zamba", {"in_proj", "out_proj", "linear"}),
+    ("falcon", {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}),
 ])
 def test_the_default_leaves_out_what_an_adapter_cannot_change_and_what_routes(family: str, expected: set[str]) -> None:
     assert adapted(attach_new(tiny(family), TrainConfig(lora_rank=2))) == expected
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"deepseek_v4"}))  # compresses longer sequences only
 def test_every_adapter_gets_a_gradient(family: str) -> None:
     model = attach_new(tiny(family), TrainConfig(lora_rank=2))
     model(input_ids=torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8]])).logits.square().sum().backward()
@@ -86,6 +94,8 @@ def test_a_model_without_experts_is_told_nothing(caplog: pytest.LogCaptureFixtur
                            "layer"),
     ("mamba", "dt_proj", "'dt_proj' fits 'backbone.layers.0.mixer.dt_proj', whose weight the model reads past"),
     ("qwen3_moe", "down_proj", "'down_proj' fits 'model.layers.0.mlp.experts.down_proj', which is no linear layer"),
+    ("deepseek_v4", "o_a_proj", "'o_a_proj' fits 'model.layers.0.self_attn.o_a_proj', which computes something "),
+    ("zamba", "q_proj", "'q_proj' fits 'model.layers.1.shared_transf.self_attn.q_proj', whose weight other layers "),
     ("mixtral", "gate", "'gate' fits 'model.layers.0.mlp.gate', which is no linear layer"),
 ])
 def test_what_cannot_have_one_is_refused_by_name(family: str, target: str, message: str) -> None:

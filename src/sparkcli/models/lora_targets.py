@@ -6,13 +6,16 @@ By default all linear layers of the language model but the head and
   routers, whose choice is a step function of their weights; and every layer named like an expert's, since PEFT takes
   such a name for the experts' tensors in some families and not in others. A warning tells the experts' share;
 * layers whose weight the code of their module reads by itself (`self.dt_proj.weight @ x`, as state-space layers do,
-  some on GPUs alone) instead of calling the layer: an adapter on one would change nothing, without a word.
+  some on GPUs alone) instead of calling the layer: an adapter on one would change nothing, without a word;
+* layers of a family's own class that compute something else than a product, e.g. one for each group of features;
+* layers that have one weight together: an adapter on each could not be merged into it.
 """
 
 import functools
 import inspect
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -107,8 +110,9 @@ def _default_layers(model: PreTrainedModel) -> set[str]:
     def is_of_mixture(name: str) -> bool:
         return _is_router(model, name) or bool(has_experts and _OF_EXPERTS.fullmatch(name.rpartition(".")[2]))
 
-    return {name for name in _linear_layers(model)
-            if not _is_head(model, name) and not is_of_mixture(name) and not _is_bypassed(model, name)}
+    linear = _linear_layers(model)
+    return {name for name in linear if not _is_head(model, name) and not is_of_mixture(name)
+            and not _is_bypassed(model, name) and not _is_own(linear[name])} - _tied(linear)
 
 
 def _named_layers(model: PreTrainedModel, targets: list[str]) -> set[str]:
@@ -129,6 +133,12 @@ def _named_layers(model: PreTrainedModel, targets: list[str]) -> set[str]:
         if bypassed := sorted(name for name in fitting if _is_bypassed(model, name)):
             raise UsageError(f"train: lora_targets: {target!r} fits {bypassed[0]!r}, whose weight the model reads past "
                              "the layer, so that an adapter there does nothing; leave it out, or try --method full")
+        if own := sorted(name for name in fitting if _is_own(linear[name])):
+            raise UsageError(f"train: lora_targets: {target!r} fits {own[0]!r}, which computes something of its own, "
+                             "so that no adapter fits; leave it out, or try --method full")
+        if tied := sorted(fitting & _tied(linear)):
+            raise UsageError(f"train: lora_targets: {target!r} fits {tied[0]!r}, whose weight other layers have too, "
+                             "so that adapters on them could not be merged; leave it out, or try --method full")
     return {name for name in linear if _ends_in(name, targets)}
 
 
@@ -157,6 +167,26 @@ def _blocks(name: str) -> Iterator[tuple[list[str], str]]:
     """Each module around a layer, and its child on the way to the layer."""
     parts = name.split(".")
     return ((parts[:i], parts[i]) for i in range(len(parts)))
+
+
+def _tied(linear: dict[str, Any]) -> set[str]:
+    """Names of the layers whose weight another one has too."""
+    owners = Counter(id(module.weight) for module in linear.values())
+    return {name for name, module in linear.items() if owners[id(module.weight)] > 1}
+
+
+@torch.no_grad()
+def _is_own(layer: Any) -> bool:
+    """Whether a linear layer of a family's own class is no product of rows with a matrix, by what shapes it takes and
+    gives."""
+    base: Any = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
+    if not type(base).__module__.startswith(("transformers.models.", "transformers_modules.")):
+        return False
+    try:
+        given = base(base.weight.new_zeros(3, base.in_features))
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return True
+    return not isinstance(given, torch.Tensor) or given.shape != (3, base.out_features)
 
 
 def _is_bypassed(model: PreTrainedModel, name: str) -> bool:

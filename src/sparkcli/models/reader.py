@@ -78,7 +78,8 @@ def load_reader(folder: Path, config: ModelConfig) -> Reader:
         generation = transformers.GenerationConfig.from_model_config(architecture)
     tokenizer = load_tokenizer(folder, config)
     context = getattr(architecture.get_text_config(), "max_position_embeddings", None)
-    return Reader(config.name, tokenizer, load_processor(folder, config, architecture), context,
+    return Reader(config.name, tokenizer, load_processor(folder, config, architecture),
+                  context if context and context > 0 else None,  # some write −1 where there is no limit
                   stop_ids(tokenizer, generation), config.max_pixels, config.allow_remote_images)
 
 
