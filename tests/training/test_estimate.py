@@ -17,7 +17,6 @@ from sparkcli.training.batches import micro_batches
 from sparkcli.training.estimate import Tracker, estimate
 from sparkcli.training.forward import choose
 from sparkcli.training.outline import outline
-from sparkcli.training.packed import fits
 from sparkcli.training.plan import plan
 from sparkcli.training.samples import Sample
 from sparkcli.training.step import Trainer
@@ -153,7 +152,7 @@ def test_an_outline_has_the_shapes_of_the_policy(model_folder: Path, phase: Phas
         assert chosen[0] == chosen[1]
         assert shapes[0] == shapes[1]
         assert real.fingerprint == empty.fingerprint
-        assert choose(empty.network, False, packs=fits) == choose(real.network, False)
+        assert choose(empty.network, False, tried=False) == choose(real.network, False)
         assert {p.device.type for p in empty.model.parameters()} == {"meta"}
 
 

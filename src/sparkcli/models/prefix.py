@@ -208,25 +208,30 @@ def naive_hidden(model: Any, prompts_P: Prompts, completions_by_group: Completio
     """The same as `shared_hidden` by a plain forward pass over each whole sequence: N times the work of the prompt and
     of its images.
 
-    For networks that keep no keys and values to share, and as the oracle of the tests.
+    For networks that keep something else than keys and values, or attend in a way of their own, and as the oracle of
+    the tests. Sequences are padded on the right, where nothing before looks, so that text takes neither mask nor
+    positions: that is right for windows, recurrent states and positions of any kind.
     """
     network = network_of(model)
     completions_B = list(itertools.chain.from_iterable(completions_by_group))
     prompts_B = [prompt for prompt, group in zip(prompts_P, completions_by_group, strict=True) for _ in group]
-    longest = max(map(len, completions_B))
 
-    def rectangle(rows_B: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        prompt_BS, prompt_mask_BS = pad_left(prompts, network.device)
-        ids_BT, mask_BT = pad_right(rows_B, network.device)
-        return torch.cat([prompt_BS, ids_BT], 1), torch.cat([prompt_mask_BS, mask_BT.long()], 1)
+    def rectangle(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        return pad_right([[*prompt, *row] for prompt, row in zip(prompts, completions, strict=True)], network.device)
 
-    ids_BT, mask_BT = rectangle(completions_B, [prompt.token_ids for prompt in prompts_B])
-    told_BT, _ = rectangle([told(network, row) for row in completions_B],
-                           [told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_B])
-    hidden_BTD = run(network, ids_BT, told_BT, prompts_B, attention_mask=mask_BT,
-                     position_ids=_padded([(prompt, longest) for prompt in prompts_B], ids_BT))
-    hidden_BTD = hidden_BTD[:, -longest - 1:-1]
-    return hidden_BTD.flatten(0, 1).index_select(0, filled([len(row) for row in completions_B], network.device))
+    ids_BS, mask_BS = rectangle([prompt.token_ids for prompt in prompts_B], completions_B)
+    told_BS, _ = rectangle([told(network, prompt.token_ids, bool(prompt.pixels)) for prompt in prompts_B],
+                           [told(network, row) for row in completions_B])
+    inputs: dict[str, Any] = {}
+    if count := axes(prompts_B):
+        rows = [(prompt, len(row)) for prompt, row in zip(prompts_B, completions_B, strict=True)]
+        inputs = {"attention_mask": mask_BS.long(), "position_ids": torch.stack(
+            [pad_right(rows_B, network.device)[0] for rows_B in positions(rows, count)])}
+    hidden_BSD = run(network, ids_BS, told_BS, prompts_B, **inputs)
+    before_K = [place * ids_BS.shape[1] + len(prompt.token_ids) - 1 + t
+                for place, (prompt, row) in enumerate(zip(prompts_B, completions_B, strict=True))
+                for t in range(len(row))]
+    return hidden_BSD.flatten(0, 1).index_select(0, sent(before_K, network.device))
 
 
 def filled(lengths_B: Sequence[int], device: torch.device) -> Tensor:

@@ -1,7 +1,8 @@
 """What an update asks of the network: log-probabilities and entropies of a micro-batch's completions.
 
 Three passes give the same numbers. `packed_hidden` is the fastest; a network whose attention cannot be plugged in
-shares the prompts' keys and values; one that keeps something else computes each sample whole.
+shares the prompts' keys and values; one that keeps something else computes each sample whole. Which of them are right
+for a network depends on its code, so they are tried on it.
 """
 
 import contextlib
@@ -16,12 +17,22 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sparkcli.errors import UsageError
+from sparkcli.models.agreement import agrees
 from sparkcli.models.head import Entropy, chosen_logprobs
-from sparkcli.models.prefix import Completions, Prompts, naive_hidden, network_of, sent, shared_hidden, spread
+from sparkcli.models.prefix import (
+    Completions,
+    Prompts,
+    naive_hidden,
+    network_of,
+    new_cache,
+    sent,
+    shared_hidden,
+    spread,
+)
 from sparkcli.models.sight import Placed, text
 from sparkcli.models.tower import vision_parameters
 from sparkcli.training.batches import MicroBatch, Way
-from sparkcli.training.packed import packed_hidden, packing, packs
+from sparkcli.training.packed import fits, packed_hidden, packing
 from sparkcli.training.samples import Sample
 
 log = logging.getLogger(__name__)
@@ -125,23 +136,51 @@ def temperatures(samples_B: Sequence[Sample], device: torch.device) -> float | T
     return sent([sample.temperature for sample in samples_B for _ in sample.completion_T], device, torch.float32)
 
 
-def choose(network: PreTrainedModel, checkpointing: bool, packs: Callable[[PreTrainedModel], bool] = packs) -> Way:
-    """The fastest pass that the network and the settings allow; says on the log where prompts are not shared.
+def choose(network: PreTrainedModel, checkpointing: bool, *, tried: bool = True) -> Way:
+    """The fastest pass that gives the network's own numbers; says on the log where prompts are not shared.
 
     Args:
-        packs: tells whether it can be packed; of a network without numbers, `packed.fits` is all that can.
+        tried: whether passes are tried; of a network without numbers, what it is made of has to do.
+
+    Raises:
+        UsageError: no pass does.
     """
+    shared = shares(network)
+    possible: dict[Way, bool] = {"packed": shared and fits(network), "shared": shared and not checkpointing,
+                                 "unshared": True}
+    name = network.config.model_type
+    way = next((way for way, is_possible in possible.items() if is_possible and (not tried or is_right(network, way))),
+               None)
+    if way is None:
+        raise UsageError(f"{name}: what comes after a token, or stands in other rows, changes what this model says at "
+                         "it, so that its completions have no log-probs to train on; take another model")
+    if way == "unshared":
+        log.warning("%s: %s; each sample's prompt is computed apart", name,
+                    "gradient checkpointing leaves no keys and values" if shared and checkpointing
+                    else "not a model whose prompts can be shared")
+    return way
+
+
+def shares(network: PreTrainedModel) -> bool:
+    """Whether the network keeps keys and values of all tokens, and nothing else."""
     try:
-        if packs(network):
-            return "packed"
-    except UsageError as error:
-        log.warning("%s; each sample's prompt is computed apart", error)
-        return "unshared"
-    if checkpointing:
-        log.warning("%s: gradient checkpointing leaves no keys and values; each sample's prompt is computed apart",
-                    network.config.model_type)
-        return "unshared"
-    return "shared"
+        new_cache(network)
+    except UsageError:
+        return False
+    return True
+
+
+def is_right(network: PreTrainedModel, way: Way) -> bool:
+    """Whether a pass gives the network's own numbers."""
+    def run(*given: Any) -> Tensor:
+        with packing(network) if way == "packed" else contextlib.nullcontext():
+            return HIDDEN[way](*given)
+
+    try:
+        return agrees(network, run)
+    except Exception as error:  # noqa: BLE001 - whatever a network's code says to a pass that it was not made for
+        log.debug("%s: %s: %s", network.config.model_type, way, error)
+        return False
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ a micro-batch of a larger model, two thirds of the time are products with weight
 
 Axes: P prompts, S tokens of the longest; B completions, T tokens of the longest; K tokens in all; H heads, D of each;
 A axes of positions.
-Limits: full attention without soft-capping. `packs` tells, by comparing numbers.
+Limits: full attention without soft-capping.
 """
 
 import contextlib
@@ -25,25 +25,20 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from sparkcli.models.head import chosen_logprobs
 from sparkcli.models.network import attending
 from sparkcli.models.prefix import (
     Completions,
     Prompts,
     filled,
     network_of,
-    new_cache,
     positions,
     run,
     sent,
-    shared_hidden,
     told,
 )
-from sparkcli.models.sight import axes, text
+from sparkcli.models.sight import axes
 
 NAME = "sparkcli_packed"
-PROBE = ((text((1, 2, 3)), text((4,))), (((5, 6), (7,)), ((8, 9, 1),)))
-"""Prompts and completions that `packs` compares the passes on."""
 
 
 @dataclass(frozen=True)
@@ -184,28 +179,6 @@ def packing(network: PreTrainedModel) -> Iterator[None]:
 
 
 def fits(network: PreTrainedModel) -> bool:
-    """Whether this architecture's attention can be plugged in.
-
-    Raises:
-        UsageError: the network cannot share prompts at all.
-    """
-    new_cache(network)
+    """Whether the attention of a network that shares prompts can be plugged in, as far as its configuration tells."""
     is_capped = getattr(network.config.get_text_config(), "attn_logit_softcapping", None)
     return bool(network._supports_attention_backend) and not is_capped
-
-
-def packs(network: PreTrainedModel) -> bool:
-    """Whether this network can be run packed: it `fits`, and the numbers are right on a probe.
-
-    Raises:
-        UsageError: the network cannot share prompts at all.
-    """
-    if not fits(network):
-        return False
-    with torch.no_grad():
-        expected_KD = shared_hidden(network, *PROBE)
-        with packing(network):
-            found_KD = packed_hidden(network, *PROBE)
-        ids_K = torch.tensor([token for group in PROBE[1] for row in group for token in row], device=network.device)
-        expected_K, found_K = (chosen_logprobs(network, x, ids_K)[0] for x in (expected_KD, found_KD))
-    return torch.allclose(found_K, expected_K, atol=1e-3 if network.dtype == torch.float32 else 0.1, rtol=0)

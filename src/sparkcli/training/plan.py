@@ -13,7 +13,6 @@ from sparkcli.training.estimate import estimate
 from sparkcli.training.forward import choose
 from sparkcli.training.memory import MIB, free_memory
 from sparkcli.training.outline import outline
-from sparkcli.training.packed import fits
 from sparkcli.training.scoring import read
 from sparkcli.training.sights import Sights
 from sparkcli.training.targets import assign_advantages, needs_forward, trained
@@ -38,7 +37,7 @@ def plan(records: Iterable[Scored], model: ModelConfig, config: TrainConfig) -> 
     phase = read(records, policy, config, sights)
     parts = trained(phase.groups, objective(config), config)
     assign_advantages(phase.groups, objective(config), config)
-    way = choose(policy.network, config.gradient_checkpointing, packs=fits)
+    way = choose(policy.network, config.gradient_checkpointing, tried=False)
     dealt = updates_of(parts, policy, config)
     updates = [micro_batches(computed, config.tokens_per_batch, way) for _, computed in dealt]
     batches = [batch for update in updates for batch in update]
