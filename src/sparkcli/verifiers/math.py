@@ -1,10 +1,10 @@
 r"""Mathematical equality, as math-verify sees it, but for what it gets wrong.
 
 The answer is read by `method.answers` (the last box wins; two boxes in one text do not merge into a set). Equal
-spelling, plain numbers and words are settled here and now (`plain`). The rest is rewritten where math-verify
-misreads it (`rewriting`) and computed where it is no more than arithmetic (`arithmetic`); or else it is parsed by
-math-verify's grammar and compared (`symbolic`), the gold answer first: the comparison is not symmetric. What would
-take for ever is refused (`limits`).
+spelling, plain numbers and words are settled here and now (`plain`), and so is common LaTeX by its values
+(`arithmetic`). The rest goes to a worker: it is rewritten where math-verify misreads it (`rewriting`), computed where
+it is common LaTeX now; or else parsed by math-verify's grammar and compared (`symbolic`), the gold answer first: the
+comparison is not symmetric. What would take for ever is refused (`limits`).
 
 Differences from math-verify 0.9 in a box, all on purpose; tests/verifiers/math_pairs.jsonl has pairs for each:
 
@@ -31,6 +31,7 @@ from collections.abc import Callable
 
 from sparkcli.method.answers import Reading, boxed
 from sparkcli.verifiers.base import Finding, Options, Verifier
+from sparkcli.verifiers.mathematics.arithmetic import by_value
 from sparkcli.verifiers.mathematics.characters import plain
 from sparkcli.verifiers.mathematics.limits import parses_too_long, too_long
 from sparkcli.verifiers.mathematics.notation import same_notation
@@ -63,7 +64,7 @@ def quick(gold: str, answer: str, options: Options) -> Finding | None:
     if not gold:
         return Finding("gold_unparseable", "the gold answer is empty")
     return (settled(gold, answer) or same_notation(gold, answer, _settled_item) or same_prose(gold, answer)
-            or _refused(gold, answer, too_long))
+            or by_value(gold, answer) or _refused(gold, answer, too_long))
 
 
 def check(gold: str, answer: str, options: Options) -> Finding:
@@ -107,9 +108,11 @@ def _refused(gold: str, answer: str, why: Callable[[str], str | None]) -> Findin
 
 def warm() -> None:
     """Imports, and what sympy and the grammar do only once: the first `simplify` takes most of a second."""
+    from sparkcli.verifiers.mathematics.symbolic import by_algebra
+
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timers are off
     for gold, answer in _WARMING:
-        check(gold, answer, {})
+        by_algebra(gold, answer)
 
 
 VERIFIER = Verifier(name="math", read=read, check=check, options={"reading": READING}, validate=validate_reading,

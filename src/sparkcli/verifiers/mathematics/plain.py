@@ -173,6 +173,16 @@ def _words(text: str) -> _Words | None:
     return _Words(Counter(" ".join(item.lower().replace("-", " ").split()) for item in items), is_spoken)
 
 
+def are_words(text: str) -> bool:
+    r"""Whether a text is one word or several, and surely no product of letters.
+
+    >>> are_words(r"\text{Monday}"), are_words("no solution"), are_words("xy"), are_words("infinity")
+    (True, True, False, False)
+    """
+    words = _words(text) if len(text) <= _LONGEST else None
+    return words is not None and words.is_spoken
+
+
 def _by_base(gold: str, answer: str) -> Finding | None:
     """The verdict on numerals that both name their base; one alone is compared by its digits, as it always was."""
     expected, found = _value_in_base(gold), _value_in_base(answer)

@@ -14,7 +14,7 @@ from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 
 from sparkcli.verifiers.base import Finding
-from sparkcli.verifiers.mathematics.arithmetic import same_arithmetic
+from sparkcli.verifiers.mathematics.arithmetic import by_value, cut
 from sparkcli.verifiers.mathematics.letters import has_unit_vectors
 from sparkcli.verifiers.mathematics.limits import too_large
 from sparkcli.verifiers.mathematics.parsing import Parsed, normalized, parsed
@@ -23,8 +23,6 @@ from sparkcli.verifiers.mathematics.values import same_roots, same_value
 
 _IS_COMPLEX = re.compile(r"(?<![a-zA-Z])I(?![a-zA-Z])|\\(?:Re|Im|arg|det)\b|\\operatorname\{(?:Re|Im|tr|rank)\}|\bz\b")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
-_SHOWN = 80
-"""Characters of each side in a reason."""
 _remembered = functools.lru_cache(maxsize=256)
 """For golds: the samples of a group share theirs."""
 
@@ -49,17 +47,18 @@ def compare(gold: str, answer: str) -> Finding:
 
 def _compared(gold: str, answer: str) -> Finding:
     """The verdict on rewritten texts."""
-    known = same_arithmetic(gold, answer)
-    if known is not None:
-        shown = f"{_cut(gold)} {'=' if known else '≠'} {_cut(answer)}"
-        return Finding("correct" if known else "wrong", f"{'equal' if known else 'not equal'}, by value: {shown}")
+    return by_value(gold, answer) or by_algebra(gold, answer)
+
+
+def by_algebra(gold: str, answer: str) -> Finding:
+    """The verdict by math-verify's grammar and sympy."""
     is_real = None if _IS_COMPLEX.search(gold) or _IS_COMPLEX.search(answer) else True
     lowercase = not (_mixes_cases(gold) or _mixes_cases(answer))
     expected = _parsed_gold(gold, is_real, lowercase)
     if normalized(gold) == normalized(answer):
         return Finding("correct", "equal text as math-verify reads it")
     if expected is None or expected.has(sympy.nan, sympy.zoo):
-        return Finding("gold_unparseable", f"the gold answer {gold[:_SHOWN]!r} cannot be read as mathematics")
+        return Finding("gold_unparseable", f"the gold answer {gold[:80]!r} cannot be read as mathematics")
     found = parsed(answer, is_real, lowercase)
     if found is None:
         return Finding("wrong", "the answer cannot be read as mathematics", is_unreadable=True)
@@ -184,12 +183,7 @@ def _shown(expression: Parsed, text: str) -> str:
         shown = str(expression) if _is_small(expression, 8) else text
     except ValueError:  # an integer with more digits than Python will print
         shown = text
-    return _cut(shown)
-
-
-def _cut(text: str) -> str:
-    shown = " ".join(text.split())
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN - 1] + "…"
+    return cut(shown)
 
 
 def _is_small(expression: Parsed, depth: int) -> bool:
