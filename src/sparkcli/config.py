@@ -40,6 +40,9 @@ class ModelConfig:
     load_in_4bit: bool = option(False, "NF4 weights under the adapter (QLoRA); needs bitsandbytes")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     trust_remote_code: bool = option(False, "run model code that comes with the checkpoint")
+    chat_template_kwargs: dict[str, Any] | None = option(
+        None, "a variable of the chat template, e.g. enable_thinking=false; repeatable, or a JSON object; a prompt's "
+              "own come first")
     max_pixels: int = option(1 << 20, "of an image as the model sees it; larger ones are scaled down", low=1)
     allow_remote_images: bool = option(False, "fetch images that prompts name by http or https")
 
@@ -382,20 +385,27 @@ def checked(cls: Any, name: str, value: Any, where: str) -> Any:
 
 
 def literal(text: str) -> Any:
-    """A value of no declared type: JSON where it is that (a number, true, a list), else the text itself."""
+    """A value of no declared type: JSON where it is that (a number, true, a list), a word of Python for one, else the
+    text itself."""
     try:
-        return json.loads(text)
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except ValueError:
         return text
 
 
 def _pairs(texts: list[str], where: str) -> dict[str, Any]:
-    """`KEY=VALUE` texts as a mapping."""
-    pairs = [text.partition("=") for text in texts]
-    for key, equals, value in pairs:
-        if not key or not equals:
-            raise UsageError(f"{where}: expected KEY=VALUE, found {key + equals + value!r}")
-    return {key: literal(value) for key, _, value in pairs}
+    """`KEY=VALUE` texts, or JSON objects, as a mapping."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        given = literal(text)
+        if isinstance(given, dict):
+            found |= given
+        elif key and equals:
+            found[key] = literal(value)
+        else:
+            raise UsageError(f"{where}: expected KEY=VALUE, found {text!r}")
+    return found
 
 
 def field_type(cls: Any, name: str) -> tuple[type, bool]:

@@ -7,6 +7,7 @@ written out again unchanged. Reading validates; a wrong line is reported as `pla
                               │ judge ▶ Judged        reflect ▶ Reflected
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -59,6 +60,8 @@ def _read_messages(value: Json, where: str) -> str | list[dict[str, Json]]:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InputError(f"{where}[{i}]: expected a message with `role` and `content`, found {kind_of(message)}")
         content = message.get("content")
+        if content is None and message.get("tool_calls"):
+            continue
         parts = content if isinstance(content, list) else []
         if not isinstance(content, str | list) or not all(isinstance(p, dict) and "type" in p for p in parts):
             raise InputError(f"{where}[{i}].content: expected a string or a list of parts, found {kind_of(content)}")
@@ -67,6 +70,18 @@ def _read_messages(value: Json, where: str) -> str | list[dict[str, Json]]:
             if part["type"] == "text" and not isinstance(text, str):
                 raise InputError(f"{where}[{i}].content[{k}].text: expected a string, found {kind_of(text)}")
     return value
+
+
+def _read_tools(value: Json, where: str) -> tuple[dict[str, Json], ...]:
+    """A list of JSON schemas, or its JSON text, as data sets of unlike schemas hold it."""
+    if isinstance(value, str):
+        with contextlib.suppress(orjson.JSONDecodeError):  # then it is text, and told as such
+            value = orjson.loads(value)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
+        raise InputError(f"{where}: expected a list of tools, each a JSON schema, found {kind_of(value)}")
+    return tuple(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +107,10 @@ class Prompt:
     task: Task = doc("what kind of prompt this is", default="solve")
     images: tuple[str, ...] = doc("paths (relative to the file), URLs or data URIs; null, as tables have it: none",
                                   default=(), read=_read_images)
+    tools: tuple[dict[str, Json], ...] = doc("what the model may call, as JSON schemas (a list, or its JSON text), for "
+                                             "the chat template", default=(), read=_read_tools)
+    chat_template_kwargs: dict[str, Json] | None = doc("variables of the chat template, over those of the settings, "
+                                                       "e.g. enable_thinking", default=None)
     source: tuple[Source, ...] = doc("recycled prompts: the samples they were made from", default=())
     extra: dict[str, Json] = field(default_factory=dict, metadata={"doc": None})
 
@@ -114,7 +133,8 @@ class Rollout(Prompt):
 
     sample: int = doc("number of this sample in its group, from 0")
     samples: int = doc("size of the group")
-    completion: str = doc("text, without the end-of-sequence marker")
+    completion: str = doc("text, without the end-of-sequence marker; where the prompt ends with a message of the "
+                          "assistant, which is continued, from that message on")
     finish_reason: FinishReason = doc("why it ended; `error`: nothing was sampled, `error` says why", default="stop")
     prompt_token_ids: tuple[int, ...] | None = doc("what the sampler read", default=None)
     token_ids: tuple[int, ...] | None = doc("what the sampler emitted, end-of-sequence included", default=None)
@@ -195,6 +215,7 @@ G = TypeVar("G", bound=Rollout)
 def content_id(prompt: Mapping[str, Json]) -> str:
     """An id from what the model will see and be checked against: equal content, equal id."""
     content = [prompt.get(name) for name in ("prompt", "answer", "images", "task")]
+    content += [prompt[name] for name in ("tools", "chat_template_kwargs") if prompt.get(name)]
     return hashlib.sha256(to_bytes(content, orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
@@ -310,8 +331,8 @@ def question_of(prompt: Prompt) -> str:
 
 
 def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = message["content"]
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    content = message.get("content")
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
 
 
 def _worded(parts: Sequence[Mapping[str, Any]], images: int) -> str:

@@ -15,6 +15,7 @@ from tests.logprobs import naive_logprobs
 from sparkcli.config import ModelConfig, RolloutConfig
 from sparkcli.engines import open_engine
 from sparkcli.engines.base import Engine
+from sparkcli.method.messages import begun
 from sparkcli.models.policy import Policy, load
 from sparkcli.models.prompts import encode
 from sparkcli.records import Prompt, Rollout
@@ -29,6 +30,8 @@ PROMPTS = [
     Prompt(id="pair", prompt="Which is right, A: 5 or B: 6?", answer="A", task="compare"),
     Prompt(id="reflect", prompt="An attempt said 9. Solve 4 + 4 afresh.", answer="8", task="reflect"),
     Prompt(id="open", prompt="Say something about π."),
+    Prompt(id="begun", prompt=[{"role": "user", "content": "2 + 3 = ?"}, {"role": "assistant", "content": "It is"}],
+           answer="5"),
 ]
 
 LONG = Prompt(id="long", prompt="3 + 4 = 7, " * 27 + "and so?", answer="7")
@@ -189,7 +192,7 @@ class FaithfulContract(EngineContract):
             for rollout in group:
                 assert list(rollout.prompt_token_ids or ()) == encode(prompt, policy.reader).token_ids
                 said = [i for i in rollout.token_ids or () if i not in policy.reader.silent_ids]
-                assert policy.reader.tokenizer.decode(said) == rollout.completion
+                assert begun(prompt) + policy.reader.tokenizer.decode(said) == rollout.completion
 
     @pytest.mark.parametrize("temperature", [0.7, 1.0])
     def test_log_probs_agree_with_a_float32_forward(

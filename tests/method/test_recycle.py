@@ -217,6 +217,45 @@ def test_a_conversation_without_images_stays_text() -> None:
         assert isinstance(message["content"], str) and "How many?" in message["content"]
 
 
+EARLIER = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Let x be 3."},
+           {"role": "assistant", "content": "Yes."}]
+ASKED = {"role": "user", "content": "What is 2x + 1?"}
+
+
+@pytest.mark.parametrize("begun", [[], [{"role": "assistant", "content": "It is"}]])
+def test_a_conversation_keeps_its_earlier_turns(begun: list[dict[str, str]]) -> None:
+    """The begin of the reply is in the completion, and is no turn of the recycled prompt."""
+    prompts = made(group("p", RIGHT, WRONG, prompt=[*EARLIER, ASKED, *begun]))
+    assert {prompt.task for prompt in prompts} & {"judge", "compare"} and prompts[-1].task == "reflect"
+    for prompt in prompts:
+        *earlier, asked = prompt.prompt
+        assert earlier == EARLIER
+        assert isinstance(asked, dict) and asked["role"] == "user" and "What is 2x + 1?" in asked["content"]
+
+
+def test_images_of_earlier_turns_stay_there() -> None:
+    image = {"type": "image"}
+    turns = [{"role": "user", "content": [image, {"type": "text", "text": "This is a."}]},
+             {"role": "assistant", "content": "Yes."},
+             {"role": "user", "content": [{"type": "text", "text": "And is this smaller?"}, image]}]
+    for prompt in made(group("p", WRONG, prompt=turns, images=("a.png", "b.png"))):
+        chat = chat_of(prompt)
+        assert chat.images == ["a.png", "b.png"] and [message["role"] for message in chat.messages] == [
+            "user", "assistant", "user"]
+        assert [part["type"] for part in chat.messages[2]["content"]] == ["image", "text"]
+
+
+def test_what_tools_said_stays_before_the_question_about_the_reply() -> None:
+    calls = [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "add"}}]},
+             {"role": "tool", "content": "7"}]
+    tools = ({"type": "function", "function": {"name": "add"}},)
+    for prompt in made(group("p", WRONG, prompt=[ASKED, *calls], tools=tools,
+                             chat_template_kwargs={"enable_thinking": False})):
+        *earlier, asked = prompt.prompt
+        assert earlier == [ASKED, *calls] and isinstance(asked, dict) and "What is 2x + 1?" in asked["content"]
+        assert (prompt.tools, prompt.chat_template_kwargs) == (tools, {"enable_thinking": False})
+
+
 def test_the_bare_question_is_quoted_where_the_prompt_wraps_it() -> None:
     for prompt in made(group("p", WRONG, prompt="How many? Use a box.", question="How many?")):
         assert "Use a box" not in str(prompt.prompt) and prompt.question == "How many?"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from sparkcli.config import SamplingConfig
+from sparkcli.method.messages import begun
 from sparkcli.records import FinishReason, Prompt, Rollout, Sampling, extend
 
 T = TypeVar("T")
@@ -22,10 +23,10 @@ def how(config: SamplingConfig, engine: str) -> Sampling:
 def sampled(prompt: Prompt, prompt_token_ids: Sequence[int] | None, samples: Sequence[Sample], sampling: Sampling,
             policy: str | None, *, in_thought: bool = False) -> list[Rollout]:
     """The group of one prompt; `in_thought`: the prompt ends within a thought."""
-    read = _known(prompt_token_ids)
-    return [extend(prompt, Rollout, sample=number, samples=len(samples), completion=text, finish_reason=reason,
-                   prompt_token_ids=read, token_ids=_known(token_ids), logprobs=_known(logprobs), sampling=sampling,
-                   policy=policy, in_thought=in_thought)
+    read, beginning = _known(prompt_token_ids), begun(prompt)
+    return [extend(prompt, Rollout, sample=number, samples=len(samples), completion=beginning + text,
+                   finish_reason=reason, prompt_token_ids=read, token_ids=_known(token_ids),
+                   logprobs=_known(logprobs), sampling=sampling, policy=policy, in_thought=in_thought)
             for number, (text, token_ids, logprobs, reason) in enumerate(samples)]
 
 

@@ -112,6 +112,6 @@ def _other(gold: str, random_numbers: random.Random) -> str:
 def _text(prompt: Prompt) -> str:
     if isinstance(prompt.prompt, str):
         return prompt.prompt
-    contents = [[{"type": "text", "text": m["content"]}] if isinstance(m["content"], str) else m["content"]
-                for m in prompt.prompt]
+    contents = [[{"type": "text", "text": content}] if isinstance(content, str) else content or []
+                for content in (message.get("content") for message in prompt.prompt)]
     return "\n".join(part["text"] for content in contents for part in content if part["type"] == "text")

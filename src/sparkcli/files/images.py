@@ -128,8 +128,8 @@ def with_images(record: R, change: Callable[[str], str]) -> R:
 
 
 def _changed_message(message: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    content = message["content"]
-    if isinstance(content, str):
+    content = message.get("content")
+    if not isinstance(content, list):
         return message
     return {**message, "content": [_changed_part(part, change) for part in content]}
 

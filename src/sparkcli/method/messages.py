@@ -1,6 +1,7 @@
 """A prompt as chat messages whose parts are text and images, each image at its place."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ from sparkcli.errors import InputError
 from sparkcli.records import IMAGE_PARTS, IMAGE_SOURCES, Prompt
 
 Message = dict[str, Any]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,15 @@ class Chat:
     """`role` and `content`, which is always a list of `{"type": "text", "text": …}` and `{"type": "image"}`."""
     images: list[str]
     """Paths, URLs or data URIs: one for each image part, in order."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """What the model may call, as JSON schemas."""
+    variables: Mapping[str, Any] | None = None
+    """Of the chat template, over those of the settings."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether the last message is the beginning of the reply."""
+        return bool(self.messages[-1]["role"] == "assistant")
 
 
 def chat_of(prompt: Prompt) -> Chat:
@@ -27,10 +39,11 @@ def chat_of(prompt: Prompt) -> Chat:
     any image part `images` stand before the text of the last user message.
 
     Raises:
-        InputError: more images than places for them, or fewer; a part that is neither text nor image.
+        InputError: more images than places for them, or fewer; a part that is neither text nor image; text that is
+            no text, with its place.
     """
     messages = [{"role": "user", "content": prompt.prompt}] if isinstance(prompt.prompt, str) else prompt.prompt
-    parted = [{**message, "content": _parts(message["content"])} for message in messages]
+    parted = [{**message, "content": _parts(message.get("content"))} for message in messages]
     if prompt.images and not any(part["type"] in IMAGE_PARTS for message in parted for part in message["content"]):
         last = max((i for i, m in enumerate(parted) if m["role"] == "user"), default=len(parted) - 1)
         parted[last]["content"] = [{"type": "image"} for _ in prompt.images] + parted[last]["content"]
@@ -46,7 +59,16 @@ def chat_of(prompt: Prompt) -> Chat:
     if places != len(prompt.images):
         raise InputError(f"prompt {prompt.id!r}: images: {len(prompt.images)} for {places} places in the prompt; "
                          "there must be an image for each place, and a place for each image")
-    return Chat(parted, images)
+    chat = Chat(parted, images, prompt.tools, prompt.chat_template_kwargs)
+    _check_text(chat, prompt.id)
+    return chat
+
+
+def begun(prompt: Prompt) -> str:
+    """The text of the last message where that is the assistant's, which its completions then begin with."""
+    if isinstance(prompt.prompt, str) or prompt.prompt[-1]["role"] != "assistant":
+        return ""
+    return "\n".join(part["text"] for part in _parts(prompt.prompt[-1].get("content")) if part["type"] == "text")
 
 
 def source_of(part: Message, id: str) -> str | None:
@@ -69,7 +91,16 @@ def source_of(part: Message, id: str) -> str | None:
 
 
 def _parts(content: Any) -> list[Message]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+
+
+def _check_text(chat: Chat, id: str) -> None:
+    """Raises InputError where a message holds half of a surrogate pair, which no tokenizer and no server takes."""
+    for number, message in enumerate(chat.messages, 1):
+        for part in message["content"]:
+            if found := _SURROGATE.search(part.get("text", "")):
+                raise InputError(f"prompt {id!r}: message {number} ({message['role']}), character {found.start() + 1}: "
+                                 f"\\u{ord(found[0]):x} is half of a surrogate pair, and no text; repair or drop it")
 
 
 def _plain(parts: list[Message], id: str) -> Iterator[Message]:

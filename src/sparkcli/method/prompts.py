@@ -1,7 +1,8 @@
 """New prompts around what a model has answered: is it right, which of two is right, do it again.
 
 Shared by recycling (where the label is known) and by judging and reflecting (where it is asked for). Images
-of the original go along; of a conversation its system messages do, and the wording quotes the question.
+of the original go along, and so does a conversation: the wording, which quotes the last question, takes the place of
+that question, so that the answer is judged or tried again within all that was said before it.
 """
 
 import dataclasses
@@ -67,17 +68,24 @@ def _around(made_from: tuple[Rollout, ...], text: str, *, id: str, task: Task, a
             verifier: str | dict[str, Any] | None) -> Prompt:
     original = made_from[0]
     return Prompt(id=id, prompt=_in_form_of(original, text), question=question_of(original), answer=answer,
-                  verifier=verifier, task=task, images=original.images,
+                  verifier=verifier, task=task, images=original.images, tools=original.tools,
+                  chat_template_kwargs=original.chat_template_kwargs,
                   source=tuple(Source(id=rollout.id, sample=rollout.sample) for rollout in made_from),
                   extra=foreign_fields(original))
 
 
 def _in_form_of(original: Prompt, text: str) -> str | list[dict[str, Any]]:
-    """`text` as the original was asked: a string, or system messages and one user message, images first."""
+    """`text` as the original was asked: a string, or its conversation with `text` in place of the last user message,
+    that message's images first. What follows that message stays before `text`, but for the begin of the reply, which is
+    in the completion."""
     if isinstance(original.prompt, str):
         return text
-    system = [message for message in original.prompt if message["role"] == "system"]
-    asked = [message["content"] for message in original.prompt if message["role"] != "system"]
-    images = [part for content in asked if isinstance(content, list) for part in content if part["type"] in IMAGE_PARTS]
-    content = [*images, {"type": "text", "text": text}] if images else text
-    return [*system, {"role": "user", "content": content}]
+    begun = original.prompt[-1]["role"] == "assistant"
+    turns = original.prompt[:-1] if begun else original.prompt
+    users = [number for number, message in enumerate(turns) if message["role"] == "user"]
+    if not users or users[-1] < len(turns) - 1:
+        return [*turns, {"role": "user", "content": text}]
+    *earlier, asked = turns
+    content = asked["content"] if isinstance(asked["content"], list) else []
+    images = [part for part in content if part["type"] in IMAGE_PARTS]
+    return [*earlier, {"role": "user", "content": [*images, {"type": "text", "text": text}] if images else text}]

@@ -9,7 +9,9 @@ Per group of samples of one prompt (SPARK, arXiv 2509.22624, and its public code
 Different from the published code: every draw depends on (seed, prompt id) alone, so the order of the groups
 does not matter, and without `max_*` and `balance`, which look at the whole input, neither does its sharding.
 A recycled id carries the seed, so prompts that wait together from several steps, each with a seed of its own,
-stay apart. Groups may have any size. Samples of unknown verdict are never used. What is not made is counted by reason.
+stay apart. A prompt of several turns, which the published code has none of, keeps its earlier ones (see
+`method.prompts`). Groups may have any size. Samples of unknown verdict are never used. What is not made is counted by
+reason.
 """
 
 import dataclasses

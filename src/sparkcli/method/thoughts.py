@@ -132,6 +132,6 @@ def _is_open(prompt: str | list[dict[str, Any]]) -> bool:
     last = prompt[-1]
     if last["role"] != "assistant":
         return False
-    content = last["content"]
+    content = last.get("content") or ""
     text = content if isinstance(content, str) else "\n".join(part.get("text") or "" for part in content)
     return not _outside(text, in_thought=False)[1]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sparkcli.errors import InputError
 from sparkcli.files.images import load_images
-from sparkcli.method.messages import Chat, Message, chat_of
+from sparkcli.method.messages import Chat, chat_of
+from sparkcli.models.chat_template import plain, render
 from sparkcli.models.processor import counts_pixels
 from sparkcli.models.reader import Reader
 from sparkcli.records import Prompt
@@ -50,7 +51,7 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
     pictures = load_pictures(prompt.id, chat.images, reader)
     try:
         _check_text(chat, reader)
-        encoded = _encode_images(chat.messages, pictures, reader) if pictures else _encode_text(chat.messages, reader)
+        encoded = _encode_images(chat, pictures, reader) if pictures else Encoded(unexpanded(chat, reader))
     except (TemplateError, ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"prompt {prompt.id!r}: the model's chat template or processor refuses it: "
@@ -59,12 +60,14 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
     return encoded
 
 
-def unexpanded(messages: list[Message], reader: Reader) -> list[int]:
-    """The tokens of messages as the template writes them: what stands for an image is not as long as it yet. For
-    text, and for samplers that have processors of their own."""
-    text = _rendered(messages, reader)
-    token_ids: list[int] = reader.tokenizer(text, **_options(text, reader))["input_ids"]
-    return token_ids
+def unexpanded(chat: Chat, reader: Reader) -> list[int]:
+    """The tokens of a chat as the template writes them: what stands for an image is not as long as it yet. For text,
+    and for samplers that have processors of their own."""
+    tokenizer: Any = reader.tokenizer
+    text = _rendered(chat, reader)
+    if text is None:
+        return list(tokenizer("\n\n".join(m["content"] for m in plain(chat.messages)), verbose=False)["input_ids"])
+    return list(tokenizer(text, **_options(text, reader))["input_ids"])
 
 
 def load_pictures(id: str, references: Sequence[str], reader: Reader) -> "list[Image]":
@@ -103,18 +106,6 @@ def check_length(prompt: Prompt, length: int, reader: Reader, max_tokens: int | 
         raise InputError(f"prompt {prompt.id!r}: {length} tokens leave no room in the model's context of {context}")
 
 
-def _encode_text(messages: list[Message], reader: Reader) -> Encoded:
-    """A model that reads images is given parts here, too: its template may know nothing else."""
-    tokenizer: Any = reader.tokenizer
-    if reader.processor is not None and (reader.processor.chat_template or tokenizer.chat_template):
-        return Encoded(unexpanded(messages, reader))
-    plain = [{**m, "content": "\n".join(part["text"] for part in m["content"])} for m in messages]
-    if not tokenizer.chat_template:
-        return Encoded(tokenizer("\n\n".join(m["content"] for m in plain), verbose=False)["input_ids"])
-    text = tokenizer.apply_chat_template(plain, add_generation_prompt=True, tokenize=False)
-    return Encoded(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-
 def _check_text(chat: Chat, reader: Reader) -> None:
     """Raises ValueError where text has what stands for an image or, beside images, for a video: the network would look
     for one more."""
@@ -127,10 +118,12 @@ def _check_text(chat: Chat, reader: Reader) -> None:
                              "the image")
 
 
-def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader: Reader) -> Encoded:
+def _encode_images(chat: Chat, pictures: "Sequence[Image]", reader: Reader) -> Encoded:
     """As the processor's own `apply_chat_template` does it, which would open images by itself."""
     processor: Any = reader.processor
-    text = _rendered(messages, reader)
+    text = _rendered(chat, reader)
+    if text is None:
+        raise ValueError("the model has no chat template, which would say where images stand")
     inputs: dict[str, Any] = dict(processor(text=[text], images=[list(pictures)], return_tensors="pt",
                                             **_options(text, reader)))
     ids_1T = inputs.pop("input_ids")
@@ -144,13 +137,12 @@ def _encode_images(messages: list[Message], pictures: "Sequence[Image]", reader:
 
 
 def _options(text: str, reader: Reader) -> dict[str, Any]:
+    """Of turning rendered text into tokens. A template writes the marker that opens a text itself, or wants none; a
+    processor adds it where the template does not."""
     begins = reader.tokenizer.bos_token
-    quietly = {"verbose": False}  # of prompts that are too long `check_length` tells
-    return quietly | ({"add_special_tokens": False} if begins is not None and text.startswith(begins) else {})
+    opened = reader.processor is None or (begins is not None and text.startswith(begins))
+    return {"verbose": False} | ({"add_special_tokens": False} if opened else {})  # `check_length` tells of long ones
 
 
-def _rendered(messages: list[Message], reader: Reader) -> str:
-    processor: Any = reader.processor
-    template = processor.chat_template or reader.tokenizer.chat_template
-    text: str = processor.apply_chat_template(messages, template, add_generation_prompt=True, tokenize=False)
-    return text
+def _rendered(chat: Chat, reader: Reader) -> str | None:
+    return render(chat, reader.tokenizer, reader.processor, reader.chat_template_kwargs)

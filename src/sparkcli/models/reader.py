@@ -1,8 +1,8 @@
 """How a model reads prompts and how its replies end: what sampling needs of it beside the weights."""
 
 import functools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from sparkcli.config import ModelConfig
+from sparkcli.errors import UsageError
 from sparkcli.method.thoughts import opens_thought
+from sparkcli.models.chat_template import check_variables, end_of_turn
 from sparkcli.models.network import load_architecture, load_tokenizer
 from sparkcli.models.processor import load_processor
 
-CHAT_END_MARKERS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
-"""Markers that close a message. Some checkpoints with a chat template do not name theirs as end of sequence."""
 _TAIL = 64
 """Tokens at the end of a prompt that may begin a thought."""
 
@@ -32,11 +32,13 @@ class Reader:
     context: int | None
     """Positions the model was made for, prompt and completion together; None where it names no limit."""
     stop_ids: Sequence[int]
-    """Tokens that end a completion: those the generation settings and the tokenizer name, and the chat's end marker."""
+    """Tokens that end a completion, see `stop_ids`."""
     max_pixels: int
     """Of an image as the model sees it."""
     allow_remote_images: bool
     """Whether images that prompts name by http or https are fetched."""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the chat template; a prompt's own come before these."""
 
     def room(self, prompt_tokens: int, max_tokens: int) -> int:
         """New tokens that a completion can have: `max_tokens`, or what the context leaves."""
@@ -73,22 +75,45 @@ def load_reader(folder: Path, config: ModelConfig) -> Reader:
     """
     architecture = load_architecture(folder, config)
     try:
+        check_variables(config.chat_template_kwargs or {})
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    tokenizer, processor = load_tokenizer(folder, config), load_processor(folder, config, architecture)
+    context = getattr(architecture.get_text_config(), "max_position_embeddings", None)
+    if context is not None and context <= 0:  # some write −1 where there is no limit
+        context = None
+    return Reader(config.name, tokenizer, processor, context, _ends(folder, tokenizer, processor, architecture),
+                  config.max_pixels, config.allow_remote_images, config.chat_template_kwargs or {})
+
+
+def _ends(folder: Path, tokenizer: PreTrainedTokenizerBase, processor: Any | None,
+          architecture: transformers.PreTrainedConfig) -> list[int]:
+    """The stop tokens of the model in `folder`, whose configuration is asked where it declares none for generation."""
+    try:
         generation = transformers.GenerationConfig.from_pretrained(folder)
     except OSError:  # the file is optional
-        generation = transformers.GenerationConfig.from_model_config(architecture)
-    tokenizer = load_tokenizer(folder, config)
-    context = getattr(architecture.get_text_config(), "max_position_embeddings", None)
-    return Reader(config.name, tokenizer, load_processor(folder, config, architecture),
-                  context if context and context > 0 else None,  # some write −1 where there is no limit
-                  stop_ids(tokenizer, generation), config.max_pixels, config.allow_remote_images)
+        generation = transformers.GenerationConfig()
+    ends = stop_ids(tokenizer, generation, processor)
+    if generation.eos_token_id is None:
+        configured = transformers.GenerationConfig.from_model_config(architecture)
+        ends = sorted({*ends, *_listed(configured.eos_token_id)})
+    return ends
 
 
-def stop_ids(tokenizer: PreTrainedTokenizerBase, generation: transformers.GenerationConfig) -> list[int]:
-    """See `Reader.stop_ids`."""
-    named = generation.eos_token_id
-    ids = set(named if isinstance(named, list) else [named])
-    ids.add(tokenizer.eos_token_id)
-    if tokenizer.chat_template:
-        vocabulary = tokenizer.get_added_vocab()
-        ids.update(vocabulary.get(marker) for marker in CHAT_END_MARKERS)
-    return sorted(i for i in ids if i is not None)
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation: transformers.GenerationConfig,
+             processor: Any | None = None) -> list[int]:
+    """The tokens that end a completion.
+
+    They are those that the generation settings declare, as in transformers' `generate`, and the tokenizer's end of
+    sequence, as in vLLM. The marker that the chat template puts behind a reply counts only where the settings declare
+    nothing: some replies go on behind what closes a message (gpt-oss closes its analysis so).
+    """
+    declared = _listed(generation.eos_token_id)
+    ends = {*declared, *_listed(tokenizer.eos_token_id)}
+    if not declared:
+        ends.update(_listed(end_of_turn(tokenizer, processor)))
+    return sorted(ends)
+
+
+def _listed(ids: Any) -> list[int]:
+    return [] if ids is None else ids if isinstance(ids, list) else [ids]

@@ -159,7 +159,7 @@ def has_images(prompt: Prompt) -> bool:
     """Whether a record shows images: of its own, or in its messages."""
     messages = [] if isinstance(prompt.prompt, str) else prompt.prompt
     return bool(prompt.images) or any(
-        part["type"] in IMAGE_PARTS for message in messages if isinstance(message["content"], list)
+        part["type"] in IMAGE_PARTS for message in messages if isinstance(message.get("content"), list)
         for part in message["content"])
 
 

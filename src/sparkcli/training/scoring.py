@@ -16,11 +16,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from jinja2.exceptions import TemplateError
 from torch.nn import Embedding
 
 from sparkcli.config import TrainConfig
 from sparkcli.errors import InputError
+from sparkcli.method.messages import begun
+from sparkcli.models.chat_template import behind_reply
 from sparkcli.models.policy import Policy
 from sparkcli.models.prompts import encode
 from sparkcli.models.reader import Reader
@@ -29,10 +30,6 @@ from sparkcli.training.samples import Phase, is_complete, read_phase
 from sparkcli.training.sights import Sights
 
 log = logging.getLogger(__name__)
-
-REPLY = "REPLY"
-"""Stands for a completion where the chat template is asked what comes after one."""
-
 
 def read(scored: Iterable[Scored], policy: Policy, config: TrainConfig, sights: Sights) -> Phase:
     """The samples of a phase, their images looked at; with `config.score_missing` those without log-probs are among
@@ -106,7 +103,7 @@ def completed(group: Sequence[Scored], reader: Reader, marker: int | None) -> li
 def completion_ids(rollout: Scored, reader: Reader, marker: int | None) -> tuple[int, ...]:
     """A completion's text in tokens, with the end marker where it stopped by itself."""
     tokenizer: Any = reader.tokenizer
-    ids = tokenizer(rollout.completion, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(rollout.completion.removeprefix(begun(rollout)), add_special_tokens=False)["input_ids"]
     stopped = rollout.finish_reason == "stop" and marker is not None
     return (*ids, *((marker,) if stopped else ()))
 
@@ -115,16 +112,10 @@ def end_marker(reader: Reader) -> int | None:
     """The token that ends a reply: the first stop token that the chat template puts behind one, since checkpoints may
     name another as their tokenizer's; else the tokenizer's end of sequence, or the first that the generation settings
     name."""
+    behind = behind_reply(reader.tokenizer, reader.processor)
+    if (marker := next((token for token in behind if token in reader.stop_ids), None)) is not None:
+        return marker
     tokenizer: Any = reader.tokenizer
-    if tokenizer.chat_template:
-        messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": REPLY}]
-        try:
-            text = tokenizer.apply_chat_template(messages, tokenize=False)
-        except (TemplateError, ValueError):  # it wants other messages than these
-            text = ""
-        behind = tokenizer(text.rpartition(REPLY)[2], add_special_tokens=False)["input_ids"]
-        if (marker := next((token for token in behind if token in reader.stop_ids), None)) is not None:
-            return int(marker)
     first: int | None = next(iter(reader.stop_ids), None)
     return first if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
 
@@ -141,7 +132,8 @@ def tell(before: Sequence[Scored], after: Sequence[Scored], rollouts: int, reade
     """Warns of what was made up: how many rollouts, and how many texts the tokenizer cannot spell."""
     had_ids = sum(rollout.token_ids is not None for rollout in before)
     spelt = [new for old, new in zip(before, after, strict=True) if old.token_ids is None]
-    lossy = sum(reader.texts([rollout.token_ids or ()]) != [rollout.completion] for rollout in spelt)
+    lossy = sum(reader.texts([rollout.token_ids or ()]) != [rollout.completion.removeprefix(begun(rollout))]
+                for rollout in spelt)
     log.warning("%d of %d rollouts have no log-probs (%d text alone, %d with token ids): they get those of the policy "
                 "that is updated, as if it had drawn them%s", len(before), rollouts, len(spelt), had_ids,
                 f"; {lossy} texts do not come back from the tokenizer as they were" if lossy else "")

@@ -105,6 +105,30 @@ def test_what_a_server_leaves_out_is_asked_for_again(server: Answerer) -> None:
     assert sampled(server) == whole
 
 
+def test_tools_and_variables_of_the_template_are_handed_on(server: Answerer) -> None:
+    tools = ({"type": "function", "function": {"name": "add"}},)
+    model = ModelConfig(engine="openai", chat_template_kwargs={"enable_thinking": True, "effort": "low"})
+    settings = replace(SETTINGS, base_url=(server.url,))
+    with contextlib.closing(open_engine(model, None, settings)) as engine:
+        prompt = Prompt(id="p", prompt="2 + 3?", tools=tools, chat_template_kwargs={"enable_thinking": False})
+        list(engine.sample([prompt], CONFIG))
+    [asked] = server.asked
+    assert (asked["tools"], asked["tool_choice"]) == (list(tools), "none")
+    assert asked["chat_template_kwargs"] == {"enable_thinking": False, "effort": "low"}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ([{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "It is"}],
+     "prompt 'p': ends with a message of the assistant, to be continued"),
+    ("2 + \udc00", "prompt 'p': message 1 (user), character 5: \\udc00 is half of a surrogate pair"),
+])
+def test_what_such_a_server_cannot_be_asked_is_the_prompts_error(server: Answerer, content: Any, message: str) -> None:
+    with opened(server) as engine:
+        first, second = engine.sample([Prompt(id="p", prompt=content), *prompts(1)], CONFIG)
+    assert first[0].error is not None and first[0].error.startswith(message)
+    assert len(second) == 3 and len(server.asked) == 1
+
+
 def test_greedy_samples_are_asked_for_once(server: Answerer) -> None:
     with opened(server) as engine:
         group = next(engine.sample(prompts(1), replace(CONFIG, temperature=0.0)))

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sparkcli.config import SamplingConfig
+from sparkcli.config import ModelConfig, SamplingConfig
 from sparkcli.engines.groups import Sample
 from sparkcli.engines.openai.connection import RefusedError, TroubleError, UnansweredError
 from sparkcli.engines.openai.images import messages_with
 from sparkcli.engines.openai.replies import choices_in, content_in, ids_in, logprobs_in, reason_in
 from sparkcli.engines.vllm.images import difference
+from sparkcli.errors import InputError
 from sparkcli.files.images import load_images
+from sparkcli.method.messages import Chat as Messages
 from sparkcli.method.messages import chat_of
 from sparkcli.models.prompts import encode, load_pictures, scaled_down
 from sparkcli.models.reader import Reader
@@ -123,26 +125,34 @@ class Tokens:
         """Where and how a prompt with images is put."""
         chat = chat_of(prompt)
         pictures = load_pictures(prompt.id, chat.images, self.reader)
-        return "chat/completions", {"messages": messages_with(chat, pictures), "logprobs": True, "top_logprobs": 0}
+        ending = {"add_generation_prompt": False, "continue_final_message": True} if chat.continues else {}
+        return "chat/completions", {"messages": messages_with(chat, pictures), "logprobs": True, "top_logprobs": 0,
+                                    **ending, **_for_template(chat, self.reader.chat_template_kwargs)}
 
 
 class Chat:
     """`/v1/chat/completions`, which every server has: text comes back, no tokens.
 
-    Images are sent as data URIs, no larger than `max_pixels`: a path or an address never leaves this machine.
+    Images are sent as data URIs, no larger than `max_pixels`: a path or an address never leaves this machine. A last
+    message of the assistant is refused: such servers answer it with a message of its own, as a rule.
     """
 
-    def __init__(self, max_pixels: int, *, allow_remote_images: bool) -> None:
-        self.max_pixels = max_pixels
-        self.allow_remote_images = allow_remote_images
+    def __init__(self, model: ModelConfig) -> None:
+        self.model = model
         self.limit = "max_tokens"
         """What the server calls the limit of new tokens; OpenAI's reasoning models know the longer name alone."""
 
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
-        """`top_k` is not in OpenAI's interface, and named only where it is asked for."""
+        """`top_k` and `chat_template_kwargs` are not in OpenAI's interface, and named only where they are asked for."""
+        chat = chat_of(prompt)
+        if chat.continues:
+            raise InputError(f"prompt {prompt.id!r}: ends with a message of the assistant, to be continued, and a chat "
+                             "server would answer with another; sample at a vLLM server (`sparkcli serve`), or with "
+                             "--engine transformers or vllm")
         top_k = {"top_k": config.top_k} if config.top_k > 0 and config.temperature > 0 else {}
-        return Question({"messages": self._messages(prompt), "max_tokens": config.max_tokens,
-                         "temperature": config.temperature, "top_p": config.top_p} | top_k)
+        return Question({"messages": self._messages(prompt, chat), "max_tokens": config.max_tokens,
+                         "temperature": config.temperature, "top_p": config.top_p} | top_k
+                        | _for_template(chat, self.model.chat_template_kwargs or {}))
 
     def request(self, question: Question, model: str, number: int, seed: int | None) -> dict[str, Any]:
         """See `Dialect.request`."""
@@ -165,12 +175,18 @@ class Chat:
         """The samples as they are."""
         return list(samples)
 
-    def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        chat = chat_of(prompt)
+    def _messages(self, prompt: Prompt, chat: Messages) -> list[dict[str, Any]]:
         if chat.images:
-            pictures = load_images(prompt.id, chat.images, allow_remote=self.allow_remote_images)
-            return messages_with(chat, [scaled_down(picture, self.max_pixels) for picture in pictures])
+            pictures = load_images(prompt.id, chat.images, allow_remote=self.model.allow_remote_images)
+            return messages_with(chat, [scaled_down(picture, self.model.max_pixels) for picture in pictures])
         return [{"role": "user", "content": prompt.prompt}] if isinstance(prompt.prompt, str) else prompt.prompt
+
+
+def _for_template(chat: Messages, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chat template is given beside the messages. Tools are shown and not called: a completion is text."""
+    given = {**variables, **(chat.variables or {})}
+    return ({"tools": list(chat.tools), "tool_choice": "none"} if chat.tools else {}) | (
+        {"chat_template_kwargs": given} if given else {})
 
 
 def _check_prompt(reply: Any, choice: Mapping[str, Any], question: Question) -> None:

@@ -202,7 +202,7 @@ class OpenAIEngine:
     def _choose_dialect(self) -> None:
         """Token ids where all servers take them. Then the model must be here as well, but for its weights' use."""
         if not self._facts.takes_tokens:
-            self._dialect = Chat(self._model.max_pixels, allow_remote_images=self._model.allow_remote_images)
+            self._dialect = Chat(self._model)
         else:
             folder = self._folder = model_folder(self._model.name)
             reader = load_reader(folder, self._model)

@@ -25,7 +25,7 @@ def processing(reader: Reader) -> dict[str, Any]:
 def put(prompt: Prompt, reader: Reader) -> dict[str, Any]:
     """The prompt as vLLM's renderer takes it (`vllm.inputs.TokensPrompt`)."""
     chat = chat_of(prompt)
-    return {"prompt_token_ids": unexpanded(chat.messages, reader),
+    return {"prompt_token_ids": unexpanded(chat, reader),
             "multi_modal_data": {"image": load_pictures(prompt.id, chat.images, reader)},
             "mm_processor_kwargs": processing(reader)}
 
