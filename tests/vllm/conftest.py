@@ -1,18 +1,11 @@
 """Tests against real vLLM, in an environment of its own: `make test-vllm`."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
+import tests.vllm.environment  # noqa: F401  # before torch and vLLM
 from tests.vllm.server import servers as servers
-
-# Before anything imports torch or vLLM, which read them once; processes started by tests inherit them.
-for name, value in {
-    "DO_NOT_TRACK": "1", "TORCH_COMPILE_DISABLE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-}.items():
-    os.environ[name] = value
 
 if importlib.util.find_spec("vllm") is None:
     collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name != "test_installed.py"]
