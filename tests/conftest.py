@@ -1,6 +1,7 @@
 """What every test may use, and what none may: no network, no threads that fight over the cores."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,23 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for name in [name for name in os.environ if name.startswith("SPARKCLI_")]:
     del os.environ[name]
+
+
+
+def uninherit_signals() -> None:
+    """Has children start with the signals of a foreground job, also where the suite runs in a background job (whose
+    shell ignores SIGINT) or under nohup (SIGHUP).
+
+    What is ignored here stays so, but by a handler: unlike an ignored signal, a handled one is at its default again in
+    a program that is started. SIGCHLD has to be at its default here, or nobody could wait for a child.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python itself ignores, here alone
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else lambda number, frame: None)
+
+
+uninherit_signals()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -47,6 +47,16 @@ def test_an_unknown_reward_is_written_as_null_not_left_out() -> None:
     assert to_json(from_json(Scored, FULL, "f:1"))["reward"] is None
 
 
+def test_how_a_completion_ended_is_written_where_it_is_known_and_not_made_up() -> None:
+    for reason in ("stop", "length", "error"):
+        assert to_json(from_json(Scored, {**FULL, "finish_reason": reason}, "f:1"))["finish_reason"] == reason
+    without = {name: item for name, item in FULL.items() if name != "finish_reason"}
+    for silent in (without, {**FULL, "finish_reason": None}):
+        assert "finish_reason" not in to_json(from_json(Scored, silent, "f:1"))
+    with pytest.raises(InputError, match="finish_reason: expected one of stop, length, error, found 'eos'"):
+        from_json(Scored, {**FULL, "finish_reason": "eos"}, "f:1")
+
+
 def test_a_missing_id_is_made_from_the_content() -> None:
     without = {"prompt": "1 + 1?", "answer": "2"}
     assert from_json(Prompt, without, "f:1").id == content_id(without) != content_id({**without, "answer": "3"})

@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 from sparkcli.errors import InputError
 from sparkcli.json_values import Json
 
+_UNIONS = (types.UnionType, typing.Union)
+"""What `X | None` is; the other where X is a Literal."""
 Reader = Callable[[Json, str], Any]
 _KINDS = {str: "a string", int: "an integer", float: "a number", Decimal: "a number", bool: "true or false",
           type(None): "null", list: "a list", dict: "an object"}
@@ -83,7 +85,7 @@ fields_of: Callable[[Any], Fields] = functools.cache(_fields_of)  # mypy holds t
 def _way(own: Reader | None, hint: Any) -> _Way:
     if own is not None:
         return _Way(frozenset(), own)
-    members = typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
+    members = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     kinds = {typing.get_origin(member) or member for member in members}
     return _Way(frozenset(kinds & _KINDS.keys()), _reader(hint))
 
@@ -113,7 +115,7 @@ def _reader(hint: Any) -> Reader:
     if origin is tuple:
         return functools.partial(_read_numbers, args[0]) if args[0] in (int, float) else (
             functools.partial(_read_tuple, _reader(args[0])))
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         by_type = {kind: _reader(a) for a in args for kind in _json_types(a)}
         return functools.partial(_read_union, by_type, _describe(hint))
     if dataclasses.is_dataclass(hint):
@@ -200,8 +202,10 @@ def _plain(item: Any) -> Json:
 
 def _describe(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return " or ".join(_describe(a) for a in args)
+    if origin is Literal:
+        return f"one of {', '.join(args)}"
     if origin is tuple:
         return f"a list of {args[0].__name__}s"
     return _KINDS.get(origin or hint, getattr(hint, "__name__", str(hint)))
@@ -220,7 +224,7 @@ def _type_schema(hint: Any) -> dict[str, Json]:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return {"enum": list(args)}
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return {"anyOf": [_type_schema(a) for a in args]}
     if origin in (tuple, list):
         return {"type": "array", "items": _type_schema(args[0])}

@@ -26,6 +26,7 @@ from sparkcli.json_values import Json, to_bytes
 
 Task = Literal["solve", "judge", "compare", "reflect"]
 FinishReason = Literal["stop", "length", "error"]
+NoJudgement = Literal["not_sampled", "no_answer", "nothing_to_compare", "not_asked", "unreadable"]
 Status = Literal["correct", "wrong", "no_answer", "timeout", "error", "gold_unparseable"]
 
 IMAGE_PARTS = ("image", "image_url")
@@ -135,7 +136,9 @@ class Rollout(Prompt):
     samples: int = doc("size of the group")
     completion: str = doc("text, without the end-of-sequence marker; where the prompt ends with a message of the "
                           "assistant, which is continued, from that message on")
-    finish_reason: FinishReason = doc("why it ended; `error`: nothing was sampled, `error` says why", default="stop")
+    finish_reason: FinishReason | None = doc("why it ended: `stop`, by itself; `length`, at the limit; `error`: "
+                                             "nothing was sampled, `error` says why; absent where others sampled and "
+                                             "did not say", default=None)
     prompt_token_ids: tuple[int, ...] | None = doc("what the sampler read", default=None)
     token_ids: tuple[int, ...] | None = doc("what the sampler emitted, end-of-sequence included", default=None)
     logprobs: tuple[float, ...] | None = doc("log-probability of each emitted token under the sampling distribution",
@@ -173,6 +176,10 @@ class Judgement:
 
     mode: Literal["pointwise", "pairwise"] = doc("how it was asked")
     status: Literal["ok", "no_verdict"] = doc("`no_verdict`: no vote could be read; never counted as wrong")
+    reason: NoJudgement | None = doc(
+        "why there is no verdict: `not_sampled`: no completion to judge; `no_answer`: it has no final answer; "
+        "`nothing_to_compare`: no other answer in the group; `not_asked`: no question could be sampled; "
+        "`unreadable`: no vote could be read", default=None)
     score: float | None = doc("share of votes for this answer, 0 to 1; null without a verdict")
     label: str | None = doc("pointwise: Yes or No", default=None)
     votes: int = doc("votes that could be read")
@@ -194,6 +201,7 @@ class Turn:
     kind: Literal["answer", "judge", "reflect"] = doc("what the model was asked for")
     completion: str = doc("what it said")
     extracted: str | None = doc("final answer or label read from it", default=None)
+    finish_reason: FinishReason | None = doc("why it ended, as of a rollout", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from sparkcli.engines.base import Engine
 from sparkcli.method.messages import begun
 from sparkcli.models.policy import Policy, load
 from sparkcli.models.prompts import encode
-from sparkcli.records import Prompt, Rollout
+from sparkcli.records import Prompt, Rollout, to_json
 
 CONFIG = RolloutConfig(samples=4, max_tokens=24, batch_size=16, seed=1)
 PROMPTS = [
@@ -231,7 +231,7 @@ class FaithfulContract(EngineContract):
     def test_reasons_to_end(self, model: ModelConfig, policy: Policy) -> None:
         ends = set(policy.reader.stop_ids)
         rollouts = rollouts_of(self.run(model))
-        assert {rollout.finish_reason for rollout in rollouts} == {"stop", "length"}
+        assert {to_json(rollout)["finish_reason"] for rollout in rollouts} == {"stop", "length"}
         for rollout in rollouts:
             *body, last = rollout.token_ids or ()
             assert not ends.intersection(body)

@@ -127,7 +127,7 @@ def test_votes_that_cannot_be_read_count_neither_way() -> None:
 def test_without_a_readable_vote_there_is_no_verdict_which_is_not_a_no() -> None:
     [result] = judged(Judge(lambda text: "I cannot tell"), group("p", "7"), votes=2)
     assert (result.judgement.status, result.judgement.score, result.judgement.label) == ("no_verdict", None, None)
-    assert result.judgement.asked == 2
+    assert (result.judgement.asked, result.judgement.reason) == (2, "unreadable")
 
 
 def test_a_tie_has_a_score_and_no_label() -> None:
@@ -140,9 +140,20 @@ def test_a_tie_has_a_score_and_no_label() -> None:
 def test_what_gives_no_answer_is_not_asked_about() -> None:
     model = knows("7")
     failed = Rollout(id="q", prompt="?", sample=0, samples=1, completion="", finish_reason="error", error="too long")
-    for result in judged(model, group("p", None), [failed]):
-        assert (result.judgement.status, result.judgement.asked) == ("no_verdict", 0)
+    results = judged(model, group("p", None), [failed])
+    assert [(r.judgement.status, r.judgement.asked) for r in results] == [("no_verdict", 0)] * 2
+    assert [r.judgement.reason for r in results] == ["no_answer", "not_sampled"]
     assert model.calls == []
+
+
+def test_questions_that_could_not_be_sampled_are_no_unreadable_votes() -> None:
+    def no_room(prompts: Sequence[Prompt]) -> list[list[Rollout]]:
+        return [[extend(prompt, Rollout, sample=0, samples=1, completion="", finish_reason="error", error="too long")]
+                for prompt in prompts]
+
+    result, = judge([group("p", "7")], no_room, JudgeConfig(votes=2), TEMPLATES)
+    assert (result.judgement.status, result.judgement.asked) == ("no_verdict", 2)
+    assert result.judgement.reason == "not_asked"
 
 
 def test_the_verifiers_reading_of_an_answer_is_preferred() -> None:
@@ -171,6 +182,7 @@ def test_with_swap_a_judge_who_always_says_a_decides_nothing() -> None:
 def test_nothing_to_compare_is_no_verdict() -> None:
     for result in judged(knows("7"), group("p", "7", "7", None), group("q", None), mode="pairwise"):
         assert (result.judgement.status, result.judgement.score, result.judgement.asked) == ("no_verdict", None, 0)
+        assert result.judgement.reason == ("no_answer" if "box" not in result.completion else "nothing_to_compare")
 
 
 def test_whole_solutions_without_a_final_answer_can_be_compared() -> None:

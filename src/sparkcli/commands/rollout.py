@@ -46,7 +46,7 @@ def rollout(prompts: Prompts = "-", *, out: Out = "-", resume: Resume = False, t
                     sink.write_group(ready)
                 advance(len(group))
                 total += 1
-                reasons.update(sample.finish_reason for sample in group)
+                reasons.update(str(sample.finish_reason) for sample in group)
                 error = error or group[0].error
         finally:
             for ready in side.flush():

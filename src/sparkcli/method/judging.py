@@ -20,7 +20,7 @@ from sparkcli.method.draws import rng
 from sparkcli.method.prompts import answer_of, ask_if_right, ask_which, shown
 from sparkcli.method.templates import JudgeWording, Templates
 from sparkcli.method.thoughts import reply_of
-from sparkcli.records import Judged, Judgement, Prompt, Rollout, extend
+from sparkcli.records import Judged, Judgement, NoJudgement, Prompt, Rollout, extend
 
 Sample = Callable[[Sequence[Prompt]], Iterable[Sequence[Rollout]]]
 """Samples prompts with whatever engine: one group of one rollout per prompt, in the order of the prompts."""
@@ -84,7 +84,10 @@ class _Case:
 
 @dataclass(slots=True)
 class _Tally:
+    """What was asked about an answer; of the questions, `failed` could not be sampled."""
+
     asked: int = 0
+    failed: int = 0
     won: list[bool] = field(default_factory=list)
     critique: str | None = None
 
@@ -147,7 +150,7 @@ def _decided(cases: Sequence[_Case], sample: Sample, config: JudgeConfig) -> Ite
             _count(tallies, ballot, next(replies)[0])
         for rollout, key in zip(case.group, case.keys, strict=True):
             tally = tallies.get(key, _Tally()) if key is not None else _Tally()
-            yield extend(rollout, Judged, judgement=_judgement(tally, config))
+            yield extend(rollout, Judged, judgement=_judgement(rollout, key, tally, config))
 
 
 def _count(tallies: dict[str, _Tally], ballot: _Ballot, vote: Rollout) -> None:
@@ -155,16 +158,27 @@ def _count(tallies: dict[str, _Tally], ballot: _Ballot, vote: Rollout) -> None:
     for place, key in enumerate(ballot.answers):
         tally = tallies.setdefault(key, _Tally())
         tally.asked += 1
+        tally.failed += vote.finish_reason == "error"
         if label is not None:
             tally.won.append(ballot.labels.index(label) == place)
             tally.critique = tally.critique or vote.completion
 
 
-def _judgement(tally: _Tally, config: JudgeConfig) -> Judgement:
+def _judgement(rollout: Rollout, key: str | None, tally: _Tally, config: JudgeConfig) -> Judgement:
     """A pointwise tie has the score 0.5 and no label."""
     votes = len(tally.won)
     score = sum(tally.won) / votes if votes else None
     label = None if score is None or score == 0.5 else "Yes" if score > 0.5 else "No"
     return Judgement(mode=config.mode, status="ok" if votes else "no_verdict", score=score,
+                     reason=None if votes else _reason(rollout, key, tally),
                      label=label if config.mode == "pointwise" else None, votes=votes, asked=tally.asked,
                      critique=tally.critique)
+
+
+def _reason(rollout: Rollout, key: str | None, tally: _Tally) -> NoJudgement:
+    """Why there is no vote on a rollout whose answer has this key."""
+    if key is None:
+        return "not_sampled" if rollout.finish_reason == "error" else "no_answer"
+    if not tally.asked:
+        return "nothing_to_compare"
+    return "not_asked" if tally.failed == tally.asked else "unreadable"

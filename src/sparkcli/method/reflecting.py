@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from sparkcli.config import ReflectConfig
 from sparkcli.method.answers import spelling
@@ -63,7 +64,7 @@ def reflect(answers: Sequence[Rollout], sample: Sample, config: ReflectConfig, t
 
 
 def _started(first: Rollout) -> _Course:
-    course = _Course(first, [Turn(kind="answer", completion=first.completion, extracted=answer_of(first))])
+    course = _Course(first, [_turn("answer", first, answer_of(first))])
     course.add(first)
     course.open = first.finish_reason != "error" and bool(first.completion.strip())
     return course
@@ -76,7 +77,7 @@ def _judge_turn(courses: Sequence[_Course], number: int, sample: Sample, templat
                for course, wording in zip(asked, wordings, strict=True)]
     for course, wording, reply in zip(asked, wordings, _replies(sample, prompts), strict=True):
         label = read_label(reply_of(reply), wording.labels)
-        course.turns.append(Turn(kind="judge", completion=reply.completion, extracted=label))
+        course.turns.append(_turn("judge", reply, label))
         course.accepted = label == wording.labels[0]
         course.open = label == wording.labels[1]
 
@@ -90,10 +91,14 @@ def _reflect_turn(courses: Sequence[_Course], number: int, sample: Sample, templ
         attempt = course.answers[-1][1] if course.answers else course.turns[-1].completion.strip()
         prompts.append(ask_again(course.first, attempt, wording, _id(course, "reflect", number)))
     for course, reply in zip(asked, _replies(sample, prompts), strict=True):
-        course.turns.append(Turn(kind="reflect", completion=reply.completion, extracted=answer_of(reply)))
+        course.turns.append(_turn("reflect", reply, answer_of(reply)))
         course.open = reply.finish_reason != "error" and bool(reply.completion.strip())
         course.rounds += 1
         course.add(reply)
+
+
+def _turn(kind: Literal["answer", "judge", "reflect"], reply: Rollout, extracted: str | None) -> Turn:
+    return Turn(kind=kind, completion=reply.completion, extracted=extracted, finish_reason=reply.finish_reason)
 
 
 def _replies(sample: Sample, prompts: Sequence[Prompt]) -> list[Rollout]:

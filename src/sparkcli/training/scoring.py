@@ -104,7 +104,7 @@ def completion_ids(rollout: Scored, reader: Reader, marker: int | None) -> tuple
     """A completion's text in tokens, with the end marker where it stopped by itself."""
     tokenizer: Any = reader.tokenizer
     ids = tokenizer(rollout.completion.removeprefix(begun(rollout)), add_special_tokens=False)["input_ids"]
-    stopped = rollout.finish_reason == "stop" and marker is not None
+    stopped = rollout.finish_reason in ("stop", None) and marker is not None
     return (*ids, *((marker,) if stopped else ()))
 
 

@@ -20,7 +20,7 @@ def scored(id: str, *statuses: str, **fields: Any) -> list[dict[str, Any]]:
     """A group of verified samples with these verdicts."""
     worth = {"correct": 1.0, "wrong": 0.0, "no_answer": 0.0}
     return [row(id, sample=number, samples=len(statuses), completion=f"It is \\boxed{{{number}}}.",
-                token_ids=[1, 2, 3], logprobs=[-0.5, -1.0, -1.5], reward=worth.get(status),
+                finish_reason="stop", token_ids=[1, 2, 3], logprobs=[-0.5, -1.0, -1.5], reward=worth.get(status),
                 verdict={"status": status, "extracted": str(number), "verifier": "math"}, **fields)
             for number, status in enumerate(statuses)]
 

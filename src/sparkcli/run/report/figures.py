@@ -68,7 +68,7 @@ class Figures:
         if line.rollout is None:
             return
         task.samples += 1
-        task.finished[line.rollout.finish_reason] += 1
+        task.finished[line.rollout.finish_reason or "not recorded"] += 1
         if line.verdict is not None:
             task.words[line.word or ""] += 1
         if line.reward is not None:
