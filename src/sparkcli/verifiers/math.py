@@ -34,9 +34,9 @@ from sparkcli.verifiers.base import Finding, Options, Verifier
 from sparkcli.verifiers.mathematics.arithmetic import by_value
 from sparkcli.verifiers.mathematics.characters import plain
 from sparkcli.verifiers.mathematics.limits import parses_too_long, too_long
-from sparkcli.verifiers.mathematics.notation import same_notation
+from sparkcli.verifiers.mathematics.notation import notation_of, same_notation
 from sparkcli.verifiers.mathematics.plain import same_text, settled
-from sparkcli.verifiers.mathematics.prose import same_prose
+from sparkcli.verifiers.mathematics.prose import is_prose, same_prose
 from sparkcli.verifiers.reading import READING, short_answer
 from sparkcli.verifiers.reading import validate as validate_reading
 
@@ -78,6 +78,26 @@ def check(gold: str, answer: str, options: Options) -> Finding:
                 or compare(gold, answer))
     except RecursionError:
         return Finding("error", "nested too deeply to be read as mathematics")
+
+
+def understood(text: str) -> dict[str, str]:
+    r"""How a gold answer or an answer is understood, step by step, for people: for `verify --explain`.
+
+    Parses in this process, what is not refused; may raise what sympy raises.
+
+    >>> understood("n = 12,000"), understood("4:2:1")["read as"], understood("forty two")["read as"]
+    ({'rewritten': 'n = 12000', 'read as': 'Eq(n, 12000)'}, 'ratio: 4, 2, 1', 'words')
+    """
+    from sparkcli.verifiers.mathematics.symbolic import reading_of
+
+    text = plain(_unboxed(text))
+    if (known := notation_of(text)) is not None:
+        return {"rewritten": text, "read as": f"{known.kind}: {', '.join(known.items)}"}
+    if is_prose(text):
+        return {"rewritten": text, "read as": "words"}
+    if refusal := too_long(text) or parses_too_long(text):
+        return {"rewritten": text, "read as": f"nothing: {refusal}"}
+    return dict(zip(("rewritten", "read as"), reading_of(text), strict=True))
 
 
 def _unboxed(gold: str) -> str:

@@ -132,6 +132,11 @@ def notation(text: str, is_gold: bool) -> Notation | None:
     return _time(text) or _date(text) or _ratio(text) or _joined(text, is_gold) or _label(text, is_gold)
 
 
+def notation_of(text: str) -> Notation | None:
+    """The notation that a gold answer is."""
+    return _named(_bare(text), is_gold=True)[1] if len(text) <= _LONGEST else None
+
+
 def _dotted(text: str) -> Notation | None:
     """Items of a list with dots; of sums with dots the whole is one item."""
     inner = re.fullmatch(r"(\\\{|[(\[{])(.*)(\\\}|[)\]}])", text)

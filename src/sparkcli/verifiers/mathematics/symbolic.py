@@ -45,6 +45,14 @@ def compare(gold: str, answer: str) -> Finding:
     return _compared(share(expected), found) if is_expected_percent else _compared(expected, share(found))
 
 
+def reading_of(text: str) -> tuple[str, str]:
+    """A text as it is rewritten, and what that is read as. Can take for ever; raises whatever sympy raises."""
+    bare, is_percent = without_percent(rewritten(text))
+    expression = parsed(bare, None if _IS_COMPLEX.search(bare) else True, not _mixes_cases(bare))
+    shown = "nothing: it cannot be read as mathematics" if expression is None else _shown(expression, bare)
+    return bare, shown + (" percent" if is_percent else "")
+
+
 def _compared(gold: str, answer: str) -> Finding:
     """The verdict on rewritten texts."""
     return by_value(gold, answer) or by_algebra(gold, answer)
