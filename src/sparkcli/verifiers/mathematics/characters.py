@@ -12,7 +12,7 @@ _SPELLED = str.maketrans({
     **dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10),
                      0x00AD, 0xFEFF), ""),
     # minus, as it is typed; plus, times, division, roots, relations, sets, logic
-    **dict.fromkeys("‐‑‒–—―−﹣－", "-"), "×": r"\times ", "✕": r"\times ", "✖": r"\times ", "·": r"\cdot ",
+    **dict.fromkeys("‐‑‒–—―−﹣－〜～", "-"), "×": r"\times ", "✕": r"\times ", "✖": r"\times ", "·": r"\cdot ",
     **dict.fromkeys("⋅∙•・", r"\cdot "), "÷": r"\div ", "±": r"\pm ", "∓": r"\mp ", "∕": "/", "⁄": "/", "∗": "*",
     "≤": r"\le ", "≦": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "≧": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
     "≡": r"\equiv ", "≅": r"\cong ", "∼": r"\sim ", "∝": r"\propto ", "∞": r"\infty ", "∅": r"\emptyset ",
@@ -39,6 +39,7 @@ _SPELLED = str.maketrans({
     "Γ": r"\Gamma ", "Δ": r"\Delta ", "Θ": r"\Theta ", "Λ": r"\Lambda ", "Ξ": r"\Xi ", "Π": r"\Pi ",
     "Σ": r"\Sigma ", "Φ": r"\Phi ", "Ψ": r"\Psi "})
 _VULGAR = re.compile(r"[\u00bc-\u00be\u2150-\u215e\u2189]")
+_SQUARE_UNIT = re.compile(r"(?<=\d)\s*([cdkm]?m|ft|in|yd|mi)([²³])(?=\s*$)")
 _RAISED = re.compile(r"[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿⁱ]+")
 _LOWERED = re.compile(r"[₀₁₂₃₄₅₆₇₈₉ₐₑₒₓᵢⱼₖₙ]+")
 _ROOT = re.compile(r"([√∛∜])\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[a-zA-Z]|\\[a-zA-Z]+)|(?=\{))")
@@ -58,7 +59,7 @@ _COMMANDS = (
     "q?quad|hat|vec|bar|overline|overrightarrow|tilde|dot|ddot|langle|rangle|lfloor|rfloor|lceil|rceil|[lr]?vert|mid|"
     "to|rightarrow|approx|equiv|p?mod|bmod|boxed|fbox|displaystyle|boldsymbol|bm|angle|triangle|prime|partial|forall|"
     "exists|lor|land|vee|wedge|ell|hbar|perp|parallel|cong|sim|underline|rm|bf|it|big[lr]?|Big[lr]?|[lr]brace|[lr]brack")
-_TWICE = re.compile(rf"\\\\(?=(?:{_COMMANDS})(?![a-zA-Z])|[{{}}()\[\]%$]|[,;:!](?=\d))")
+_TWICE = re.compile(rf"\\\\(?=(?:{_COMMANDS})(?![a-zA-Z])|[{{}}()\[\]%$]|[,;:!](?=\s*[\d\\]))")
 """Two backslashes before what is surely a command, where there are no rows."""
 
 _GROUP = re.compile(r"(?<=\d)\{\s*,\s*\}(?=(\d*)(?!\d))|(?<=\d)\s*,\\!\s*(?=\d)|(?<=\d)\\!,(?:\\!)?\s*(?=\d)")
@@ -84,6 +85,7 @@ def plain(text: str) -> str:
 
 
 def _in_ascii(text: str) -> str:
+    text = _SQUARE_UNIT.sub(lambda match: rf"\text{{ {match[1]}}}^{2 if match[2] == '²' else 3}", text)
     text = _VULGAR.sub(_fraction, text)
     text = _RAISED.sub(lambda match: f"^{{{_folded(match[0])}}}", text)
     text = _LOWERED.sub(lambda match: f"_{{{_folded(match[0])}}}", text)

@@ -13,6 +13,9 @@ _ACCENT = r"\\(?:hat|widehat|vec|overrightarrow|bar|overline|tilde|widetilde|dot
 _BOLD = r"\\(?:mathbf|boldsymbol|bm|pmb)"
 _FUNCTION = (r"arcsin|arccos|arctan|arccot|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|lg|exp|max|min|gcd|lcm|lim"
              r"|det|deg|dim|ker")
+_OPERATORS = (r"ar[ct]*(?:sinh|cosh|tanh)|floor|ceil|rank|trace|tr|rref|nullspace|norm|eig\w*|svd|SVD|cols|rows|gcd|lcm"
+              r"|zeros|ones|eye|diag\w*|[hv]stack|orth\w*")
+"""Operators that the grammar knows."""
 
 _RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
     # {\rm x}, \bf{x}; \hat x, \mathrm x; \mathbf{\hat{x}}, \hat{\mathbf{x}}; \operatorname{sin}; \mathrm{pi}
@@ -26,7 +29,11 @@ _RULES = tuple((re.compile(pattern), replacement) for pattern, replacement in (
     (rf"{_STYLE}\s*\{{\s*({_FUNCTION})\s*\}}", r"\\\1 "),
     (rf"{_STYLE}\s*\{{\s*pi\s*\}}", r"\\pi "),
     (r"\\wide(hat|tilde)", r"\\\1"),
+    (rf"{_STYLE}\s*\{{\s*mod\s*\}}", r"\\mod "),
+    (r"\\mathop\s*\{([^{}]*)\}", r"\1"),
+    (rf"\\operatorname\*?\s*\{{(?!\s*(?:{_OPERATORS})\s*\}})", r"\\text{"),
     # bold and italics are never units
+    (rf"{_BOLD}\s*\{{\s*(?:([a-zA-Z])|(\\[a-zA-Z]+))\s*\}}", r" \1\2 "),
     (rf"{_BOLD}\s*\{{\s*([^{{}}\\]*?)\s*\}}", r"{\1}"),
     (r"\\(?:mathit|mathnormal|mathsf|mathtt)\s*\{\s*([^{}\\]*?)\s*\}", r"{\1}"),
 ))
@@ -88,7 +95,7 @@ def _without_style(match: re.Match[str]) -> str:
     if len(word) == 1:
         is_unit = word in _UNIT_LETTERS and is_behind and _AFTER.match(after)
         return match[0] if is_unit else f" {word} " if gap else f"{{{word}}}" if word == "e" else word
-    is_name = word.isupper() and not is_behind and not gap and match[0].startswith("\\mathrm")
+    is_name = (word.isupper() or len(word) == 2) and not is_behind and not gap and match[0].startswith("\\mathrm")
     return word if is_name else match[0]
 
 

@@ -17,15 +17,18 @@ from sparkcli.verifiers.base import Finding
 from sparkcli.verifiers.mathematics.plain import number
 
 _LONGEST = 300
-_HINT = re.compile(r":|\.\.|dots(?![a-z])|\d-\d|/\s*\d+\s*/|\d\.\d+\.\d|\d\s+\d|[A-Z]-?\d|\d\s*'|\bto\b"
-                   r"|[A-Za-z]+\.? \d{1,2}|\d(?: ?[AaPp]\.?[Mm]|(?:st|nd|rd|th)? [A-Za-z])"
+_HINT = re.compile(r":|\.\.|dots(?![a-z])|\d-\d|/\s*\d+\s*/|\d\.\d+\.\d|\d\s+\d|[A-Z]-?\d|\d\s*'|\bto\b|[MDCLXVI]{3}"
+                   r"|[A-Za-z]+\.? \d{1,2}|\d(?: ?[AaPp]\.?[Mm]|(?:st|nd|rd|th)? [A-Za-z]|\s*\\[a-z,])"
                    r"|[\u65e5\u70b9\u65f6]", re.ASCII)
 """What every notation here has; most answers have none of it."""
 _GAP = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:! ]|\\(?:q?quad|displaystyle)(?![a-zA-Z])|[$~]|\s+")
+_CUT_OFF = re.compile(r"[-+]?\d*\.\d+\s*(?:\\[lc]?dots[bco]?|\.{3})")
+"""A decimal that goes on, which is a number."""
 _DOTS = re.compile(r"\\(?:[ldc]?dots[bcimo]?|hdots)(?![a-zA-Z])|\.{3,}")
 
 _MERIDIEM = r"(?:\s*(?P<half>[AaPp])\.?\s*[Mm]\.?)"
-_CLOCK = re.compile(rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d{{2}})(?::(?P<second>\d{{2}}))?{_MERIDIEM}?"
+_CLOCK = re.compile(rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d{{2}})(?::(?P<second>\d{{2}}))?"
+                    rf"(?:{_MERIDIEM}| noon| midnight)?"
                     rf"|{_MERIDIEM.replace('half', 'half2')})"
                     r"|(?P<hour2>\d{1,2})[\u70b9\u65f6](?P<minute2>\d{1,2})\u5206")
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -45,6 +48,16 @@ _JOINED = tuple(re.compile(pattern) for pattern in (
 """Numbers joined by hyphens, slashes, dots, feet and inches, or nothing but spaces."""
 _LABEL = re.compile(r"[A-Z]{1,3}-?\d+[A-Za-z]?|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
                     r"|(?:[A-Z][a-z]?\d+)+[A-Z][a-z]?")
+_ROMAN = re.compile(r"(?=[MDCLXVI]{3})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
+_MEASURE = re.compile(r"\d+(?:\.\d+)? ?[A-Za-z]+\.?(?:(?:,? and |, ?| )?\d+(?:\.\d+)? ?[A-Za-z]+\.?)*")
+_SIZES = {name: (dimension, Fraction(size)) for dimension, sizes in {
+    "time": (("s sec second", 1), ("min minute", 60), ("h hr hour", 3600), ("day", 86400), ("week", 604800)),
+    "length in feet": (("in inch inche", 1), ("ft foot feet", 12), ("yd yard", 36), ("mi mile", 63360)),
+    "length": (("mm millimeter", 1), ("cm centimeter", 10), ("m meter", 1000), ("km kilometer", 10**6)),
+    "mass": (("g gram", 1), ("kg kilogram", 1000)), "weight": (("oz ounce", 1), ("lb pound", 16)),
+    "money": (("cent", 1), ("dollar", 100))}.items() for names, size in sizes for name in names.split()}
+"""Units, without the s of a plural, and how large they are."""
 _EQUATION = re.compile(r"([^=<>]+)=([^=<>]+)")
 
 Same = Callable[[str, str], bool | None]
@@ -72,6 +85,8 @@ def same_notation(gold: str, answer: str, same: Same) -> Finding | None:
         return None
     if expected is None or found is None:
         return _against_arithmetic(gold, answer, expected, found)
+    if {expected.kind, found.kind} == {"ratio", "number in several parts"}:
+        expected, found = (_from_to(side, text) for side, text in ((expected, gold), (found, answer)))
     if expected.kind == "ratio" and found.kind == "time":
         found = _as_ratio(found)
     if expected.kind != found.kind:
@@ -81,9 +96,15 @@ def same_notation(gold: str, answer: str, same: Same) -> Finding | None:
     if gold_name and name and gold_name != name:
         return Finding("wrong", f"different sides: {gold_name[:40]} and {name[:40]}")
     verdict = _COMPARED[expected.kind](expected, found, same)
-    if verdict is None:
+    if verdict is None or (not verdict and expected.kind == "measure" and not (expected.is_surely or found.is_surely)):
         return None
     return Finding("correct", f"the same {expected.kind}") if verdict else Finding("wrong", f"another {expected.kind}")
+
+
+def _from_to(side: Notation, text: str) -> Notation:
+    """`5 to 3` as a ratio."""
+    is_ratio = len(side.items) == 3 and re.search(r"\bto\b", text) is not None
+    return Notation("ratio", side.items[:2], is_surely=False) if is_ratio else side
 
 
 def _against_arithmetic(gold: str, answer: str, expected: Notation | None, found: Notation | None) -> Finding | None:
@@ -103,6 +124,7 @@ def _against_arithmetic(gold: str, answer: str, expected: Notation | None, found
 def _bare(text: str) -> str:
     """The text without what TeX sets around it."""
     text = IN_TEXT.sub(r"\1", text.strip().removesuffix(".") if not text.endswith("..") else text)
+    text = re.sub(r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":", text)
     text = re.sub(r"(?<=\d)\s+(?:to|through)\s+(?=\d)", "-", text)
     text = " ".join(_GAP.sub(" ", re.sub(r"\^\{?\s*(?:\\prime|')\s*\}?", "'", text)).split())
     return text[1:-1].strip() if re.fullmatch(r"\{[^{}]*\}", text) else text
@@ -127,9 +149,10 @@ def notation(text: str, is_gold: bool) -> Notation | None:
     >>> notation("5-3", False), notation("5-3", True).items, notation("5 - 3", True), notation("1.5", True)
     (None, ('5', '3', '-'), None, None)
     """
-    if _DOTS.search(text):
+    if _DOTS.search(text) and not _CUT_OFF.fullmatch(text):
         return _dotted(text)
-    return _time(text) or _date(text) or _ratio(text) or _joined(text, is_gold) or _label(text, is_gold)
+    return (_time(text) or _date(text) or _ratio(text) or _joined(text, is_gold) or _measure(text)
+            or _label(text, is_gold))
 
 
 def notation_of(text: str) -> Notation | None:
@@ -200,12 +223,26 @@ def _joined(text: str, is_gold: bool) -> Notation | None:
         return None
     if re.fullmatch(r"[1-9]\d{0,2}(?:(?:\.\d{3}){2,}|(?:'\d{3})+)", text):
         return None
-    joint = "".join(dict.fromkeys(re.findall(r"[-/. ']", text)))
+    joint = "-" if "-" in text else "".join(dict.fromkeys(re.findall(r"[/. ']", text)))
     return Notation("sequence of numbers" if joint == " " else "number in several parts", (*items, joint))
 
 
+def _measure(text: str) -> Notation | None:
+    """A measure in several units, in the smallest of them; one in a single unit is a quantity, which is computed."""
+    if not _MEASURE.fullmatch(text):
+        return None
+    pieces = _MEASURED.findall(text)
+    sizes = [_SIZES.get(unit.rstrip("s").lower()) for _, unit in pieces]
+    known = [size for size in sizes if size]
+    if len(known) < len(sizes) or len({dimension for dimension, _ in known}) != 1:
+        return None
+    total = sum((Fraction(value) * size for (value, _), (_, size) in zip(pieces, known, strict=True)), Fraction())
+    return Notation("measure", (known[0][0], str(total)), is_surely=len(pieces) > 1)
+
+
 def _label(text: str, is_gold: bool) -> Notation | None:
-    return Notation("label", (text.upper().replace("-", ""),)) if is_gold and _LABEL.fullmatch(text) else None
+    is_label = is_gold and (_LABEL.fullmatch(text) or _ROMAN.fullmatch(text))
+    return Notation("label", (text.upper().replace("-", ""),)) if is_label else None
 
 
 def _split(text: str) -> list[str]:
@@ -298,4 +335,5 @@ def _shortest(items: list[str]) -> list[str]:
 
 _COMPARED: dict[str, Callable[[Notation, Notation, Same], bool | None]] = {
     "list with dots": _same_dotted, "time": _same_time, "date": _same_date, "ratio": _same_ratio,
-    "number in several parts": _same_numbers, "sequence of numbers": _same_numbers, "label": _same_items}
+    "measure": _same_items, "number in several parts": _same_numbers, "sequence of numbers": _same_numbers,
+    "label": _same_items}

@@ -24,6 +24,8 @@ _NUMBER = re.compile(
     r"([+-]?)(?:([1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.(\d*))?|\.(\d+))"
     rf"(?:[eE]([+-]?\d{{1,2}})|\s*(?:\\times|\\cdot|×|\*)\s*10\s*\^\s*{_EXPONENT})?(\s*\\?%)?")
 _FRACTION = re.compile(r"([+-]?)(?:\\[dtc]?frac\s*(?:\{(-?\d+)\}\s*\{(\d+)\}|(\d)\s*(\d))|(\d+)\s*/\s*(\d+))")
+_FROM_ZERO = re.compile(r"([+-]?)0,(\d{1,20})")
+"""A first group of 0 groups no thousands: beside another number, `0,75` is a decimal."""
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+)")
 """Read as a decimal where the gold answer is one; elsewhere such a comma separates two answers."""
 _LONG_INTEGER = re.compile(r"([+-]?)0*(\d+)")
@@ -93,6 +95,9 @@ def number(text: str) -> Number | None:
         digits = int((whole or "0").replace(",", "") + decimals)
         value = Fraction(digits * 10**exponent) if exponent >= 0 else Fraction(digits, 10**-exponent)
         return Number(-value if sign == "-" else value, percent is not None)
+    if match := _FROM_ZERO.fullmatch(text):
+        value = Fraction(int(match[2]), 10**len(match[2]))
+        return Number(-value if match[1] == "-" else value, False)
     if match := _FRACTION.fullmatch(text):
         sign, *parts = match.groups()
         over, under = (int(part) for part in parts if part is not None)

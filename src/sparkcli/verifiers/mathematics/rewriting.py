@@ -14,6 +14,7 @@ from sparkcli.verifiers.mathematics.separators import with_commas, with_open_bra
 _WRAPPERS = (("**", "**"), ("`", "`"), (r"\(", r"\)"), (r"\[", r"\]"))
 _SCALES = {"dozen": "12", "hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}",
            "trillion": "10^{12}", "\u4e07": "10^{4}", "\u4ebf": "10^{8}", "\u5104": "10^{8}", "\u842c": "10^{4}"}
+_DOTS = r"\s*(?:\\[lc]?dots[bco]?(?![a-zA-Z])|\.{3})\s*$"
 _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
 
 
@@ -42,6 +43,11 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"^\s*(?::?=|\\(?:approx|simeq|sim|cong|therefore|implies|Rightarrow|to)(?![a-zA-Z]))\s*", ""),
         (r"\\(?:pounds|euro|yen|textdollar|texteuro|textsterling)(?![a-zA-Z])\s*", ""),
         (r"\\left\s*\\?\.|\\right\s*\\?\.|\\#|\\displaystyle\b|~", " "),
+        (r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":"),
+        (r"(?<=\d)\s+(?:[kcm]?m|mi|ft|[kmu]?g|m?L|kWh|J|N)"
+         r"/(?:h|hr|s|min|sec|m?L|[cm]?m|kg|day|K)(?:\^\{?[23]\}?)?\s*$", ""),
+        (rf"(\d*)\.(\d*?)(\d)\3{{2,}}{_DOTS}", _repeating), (rf"(\d*)\.(\d*?)(\d{{2,6}})\3+{_DOTS}", _repeating),
+        (rf"(?<=\d)(\.\d+){_DOTS}", r"\1"),
         (r"\*\*", "^"),
         (r"\^?\s*\{?\s*\\degree(?![a-zA-Z])\s*\}?|(?<=\d)\s*\\circ(?![a-zA-Z])", r"^{\\circ}"),
         (r"\\text\s*\{\s*\(\s*or\s*\}[^()]*\)\s*$", ""),
@@ -49,7 +55,9 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
          r"(?:\s*(\d+(?:\.\d+)?)\s*(?:''|\"|\^\s*\{?\s*\\prime\s*\\prime\s*\}?))?", _degrees),
         (r"(?<![\w.])0[xX]([0-9a-fA-F]+)(?![\w.])", lambda match: str(int(match[1], 16))),
         (r"(?<![\w.])0[bB]([01]+)(?![\w.])", lambda match: str(int(match[1], 2))),
-        (r"(?<![a-zA-Z\\])E(?=\s*_)", r"\\text{E}"),
+        (r"(?<![a-zA-Z\\])E(?=\s*_)", r"\\mathbb{E}"),
+        (r"(?<=_)\s*\{\s*\\(max|min|sup|inf|lim|odot|oplus|star|ast)\s*\}", r"{\1}"),
+        (r"(?<=\d)\.(?=[/*+^)}-])", ""),
         (r"\\(?:langle|lparen)\b", "("),
         (r"\\(?:rangle|rparen)\b", ")"),
         (r"\\varnothing\b", r"\\emptyset "),
@@ -65,7 +73,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"(?<![\d.,])([1-9]\d{0,2}(?:\.\d{3}){2,})(?![\d.,])", lambda match: match[0].replace(".", "")),
         (r"(\d+\.?\d*)\s*(?:\\text\s*\{\s*)?(dozen|hundred|thousand|million|billion|trillion|[\u4e07\u4ebf\u5104\u842c])s?(?![a-zA-Z])(?:\s*\})?",
          _scaled),
-        (r"(?<=[\d})%])\s*[^\x00-\x7f]+(?:\^\{?\d\}?)?(?=\s*(?:$|[,;)]))", ""),
+        (r"(?<=[\d})%])\s*[^\x00-\x7f]+(?:/[^\x00-\x7f]+)*(?:\^\{?\d\}?)?(?=\s*(?:$|[,;)]))", ""),
         (r"(?<![a-zA-Z\\\d.])(\d+\.?\d*|\.\d+)[eE]([+-]?)0*(\d+)(?![\d.a-zA-Z])",
          lambda match: rf"{match[1]} \times 10^{{{match[2].replace('+', '')}{match[3]}}}"),
         (r"(?<![\d./^_{])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/])", r"\1\\frac{\2}{\3}"),
@@ -80,6 +88,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
          r"\2"),
         (r"^\s*\\text\s*\{(\s*[\d.,]+\s*[a-zA-Z%]*\s*)\}\s*$", r"\1"),
     ))
+_GAMMA = re.compile(r"\\gamma(?![a-zA-Z])\s*")
+"""The letter, which the grammar takes for the function unless it is written as a character."""
 _CHAIN = re.compile(r"\^\s*(\w+)\s*\^\s*(\w+)(?!\w|\s*\^)")
 _IN_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ\b)")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
@@ -111,6 +121,7 @@ def rewritten(text: str, has_vectors: bool = False) -> str:
         text = _CHAIN.sub(r"^{\1^{\2}}", text)
     if _TRIGONOMETRY.search(text):
         text = _IN_DEGREES.sub(r"{\\frac{\1\\pi}{180}}", text)
+    text = _GAMMA.sub("\u03b3 ", text)
     return _without_inner_sign(_with_variables(_COMPOUND_UNIT.sub("", text.strip())))
 
 

@@ -19,6 +19,9 @@ _FOREIGN = re.compile(r"\s*,?\s*"
                       r"(?:或者?|以及|[和与與及]|また[はわ]|または|および|또는|그리고"
                       r"|(?<=[\s\d)}])(?:или|и|أو|و|या|और|hoặc|và)(?=[\s\d(\\-]))\s*,?\s*")
 _LATIN = re.compile(r"(?<=[\d)}\]\w])\s+(?:ou|oder|und|et|eller|och|veya|atau)\s+(?=[-+\d(\\\[a-zA-Z])")
+_CONTINENTAL = re.compile(r"\d,\d{1,2}(?!\d).*"
+                          r"(?<![A-Za-z])(?:ou|oder|und|et|или|och|eller)(?![A-Za-z]).*\d,\d", re.DOTALL)
+"""Two numbers with commas, and a word between them from a language whose decimals have commas."""
 _GLUED = re.compile(r"(?<=[\d)}\]])(?:or|and)(?=[A-Z(\\\d-]|[a-z]\s*[=(])")
 _LOGIC = re.compile(r"\s*\\(?:lor|vee)(?![a-zA-Z])\s*")
 _SPACED_COMMA = re.compile(r"\s*(?:\\q?quad(?![a-zA-Z])|\\[;:])\s*(?=(?:and|or)\b|,)")
@@ -28,13 +31,14 @@ _MATRIX_NAME = re.compile(r"\\(begin|end)\s*\{\s*(?:small|[pbBvV])?matrix\*?\s*\
 _DETERMINANT = re.compile(r"\\(begin|end)\s*\{\s*vmatrix\*?\s*\}")
 _ARRAY = re.compile(r"\\begin\s*\{\s*array\s*\}\s*(?:\[[tcb]\])?\s*\{[^{}]*\}")
 _BREAK = re.compile(r"\\\\(?:\s*\[\s*-?[\d.]+\s*(?:pt|mm|cm|em|ex)\s*\]|\*)?")
+_BREAKS = re.compile(r"\s*\\\\(?:\s*\\\\)*\s*")
 _LAST_BREAK = re.compile(r"\s*(?:\\\\\s*)+(?=\\end\b)")
 _LINE = re.compile(r"\\(?:hline|cline\{[^{}]*\}|toprule|midrule|bottomrule)(?![a-zA-Z])")
 _LISTED = re.compile(r"(?:\\left\s*)?(?:\\\{|\\lbrace)?\s*\\begin\s*"
                      r"\{\s*(cases|aligned|align\*?|gathered|gather\*?|split|rcases|dcases)\s*\}"
                      r"(?:\s*\{[clr| ]*\})?(.*?)\\end\s*\{\s*\1\s*\}(?:\s*\\right\s*\.?)?", re.DOTALL)
-_SYSTEM = re.compile(r"\\left\s*(?:\\\{|\\lbrace)\s*\\begin\s*\{array\}\s*\{[^{}]*\}"
-                     r"(.*?)\\end\s*\{array\}\s*\\right\s*\.?", re.DOTALL)
+_SYSTEM = re.compile(r"(?:\\left\s*(?:\\\{|\\lbrace)\s*\\begin\s*\{array\}\s*\{[^{}]*\}|\\begin\s*\{array\}\s*\{[lcr]\}"
+                     r"(?=[^&]*=[^&]*\\end))(.*?)\\end\s*\{array\}(?:\s*\\right\s*\.?)?", re.DOTALL)
 _CONDITION = re.compile(r"\\(?:text|mbox|mathrm)\s*\{[\s,]*(?:if|for|when|where)[\s,]*\}"
                         r"|(?<![a-zA-Z])(?:if|for|when)(?![a-zA-Z])")
 
@@ -52,10 +56,11 @@ def with_single_commas(text: str) -> str:
     if "," not in text:
         return text
     text = _DOTTED.sub(lambda match: f"{match[1].replace('.', '')}.{match[2]}", text)
-    text = _DECIMAL_COMMA.sub(r"0.\1", text)
     text = _LAKHS.sub(lambda match: match[1].replace(",", "") if re.search(r",0", match[1]) else match[1], text)
     text = _semicolons(text)
     spans = _list_spans(text)
+    if not spans:
+        text = _DECIMAL_COMMA.sub(r"0.\1", text)
     return _GROUPED.sub(lambda match: _ungrouped(match, spans), text)
 
 
@@ -95,6 +100,8 @@ def with_commas(text: str) -> str:
     >>> with_commas(r"a=1 或 a=-2"), with_commas(r"1 \mathrm{~or~} 2"), with_commas("2 ou 3")
     ('a=1 , a=-2', '1 , 2', '2 , 3')
     """
+    if _CONTINENTAL.search(text):
+        text = _BETWEEN_DIGITS.sub(".", text)
     text = _BETWEEN.sub(" , ", text)
     text = _LOGIC.sub(" , ", text)
     text = _GLUED.sub(" , ", _LATIN.sub(" , ", text))
@@ -113,7 +120,7 @@ def with_rows(text: str) -> str:
     text = _LINE.sub(" ", _LISTED.sub(lambda match: _listed(match[2]), text))
     if "\\begin" not in text:
         return text
-    text = _LAST_BREAK.sub(" ", _BREAK.sub(r" \\\\ ", text))
+    text = _LAST_BREAK.sub(" ", _BREAKS.sub(r" \\\\ ", _BREAK.sub(r" \\\\ ", text)))
     text = _ARRAY.sub(r"\\begin{pmatrix}", text.replace("\\end{array}", "\\end{pmatrix}"))
     return _MATRIX_NAME.sub(_matrix, text)
 

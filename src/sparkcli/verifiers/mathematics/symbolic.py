@@ -23,6 +23,9 @@ from sparkcli.verifiers.mathematics.values import same_roots, same_value
 
 _IS_COMPLEX = re.compile(r"(?<![a-zA-Z])I(?![a-zA-Z])|\\(?:Re|Im|arg|det)\b|\\operatorname\{(?:Re|Im|tr|rank)\}|\bz\b")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_GREEK = frozenset(
+    ("gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"))
+_CAPITAL = re.compile(r"\\(?:Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Upsilon|Phi|Psi|Omega)(?![a-zA-Z])")
 _remembered = functools.lru_cache(maxsize=256)
 """For golds: the samples of a group share theirs."""
 
@@ -61,7 +64,7 @@ def _compared(gold: str, answer: str) -> Finding:
 def by_algebra(gold: str, answer: str) -> Finding:
     """The verdict by math-verify's grammar and sympy."""
     is_real = None if _IS_COMPLEX.search(gold) or _IS_COMPLEX.search(answer) else True
-    lowercase = not (_mixes_cases(gold) or _mixes_cases(answer))
+    lowercase = not (_mixes_cases(gold) or _mixes_cases(answer) or _CAPITAL.search(gold) or _CAPITAL.search(answer))
     expected = _parsed_gold(gold, is_real, lowercase)
     if normalized(gold) == normalized(answer):
         return Finding("correct", "equal text as math-verify reads it")
@@ -106,6 +109,8 @@ def _same(gold: Parsed, answer: Parsed) -> bool | None:
     """Equality of scalars by their values and of collections by their elements; None where math-verify has to tell."""
     if isinstance(gold, sympy.MatrixBase) and isinstance(answer, sympy.MatrixBase):
         return gold.shape == answer.shape and _all(map(_same, gold.flat(), answer.flat()))
+    if isinstance(gold, sympy.Symbol) and isinstance(answer, sympy.Symbol) and answer.name.lower() in _GREEK:
+        return bool(gold.name == answer.name)
     if isinstance(gold, sympy.Tuple) and isinstance(answer, sympy.Tuple):
         return len(gold) == len(answer) and _all(map(_same, gold, answer))
     if isinstance(gold, sympy.FiniteSet) and isinstance(answer, sympy.FiniteSet):
@@ -142,10 +147,16 @@ def _same_sides(gold: Parsed, answer: Parsed) -> bool | None:
     if not all(isinstance(part, sympy.Expr) for side in sides for part in side if part is not None):
         return None
     (left, expected), (right, found) = sides
-    are_definitions = all(name is None or (_is_name(name) and not value.has(name)) for name, value in sides)
+    are_definitions = all(name is None or (_is_name(name) and not value.has(name)) or _is_sum(name, value)
+                          for name, value in sides)
     if are_definitions and (left == right or left is None or right is None):
         return same_value(expected, found)
     return same_roots(left - expected, right - found) if left is not None and right is not None else None
+
+
+def _is_sum(left: sympy.Expr, right: sympy.Expr) -> bool:
+    """Whether it is a computation with its result: `2+3=5`."""
+    return not (left.free_symbols or right.free_symbols) and same_value(left, right) is True
 
 
 def _is_name(expression: sympy.Expr) -> bool:
