@@ -1,6 +1,6 @@
 """Arithmetic by values says what math-verify's grammar and sympy say, on all kinds of answers, and on broken ones.
 
-Left out is what the algebra gets wrong: it cannot read some gold answers, does not compute what it compares with a
+Left out is what the algebra gets wrong: it cannot read some answers, does not compute what it compares with a
 bare letter (`x` and `x+0`), and calls all intervals equal whose ends are in the wrong order.
 """
 
@@ -35,7 +35,8 @@ def differences(pairs: list[tuple[str, str]]) -> tuple[list[str], int, int]:
         if by_value is None or "by value" not in by_value.reason:
             continue
         by_algebra = math.check(gold, answer, {})
-        if by_algebra.status == "gold_unparseable" or "EmptySet = EmptySet" in by_algebra.reason:
+        is_read = by_algebra.status != "gold_unparseable" and not by_algebra.is_unreadable
+        if not is_read or "EmptySet = EmptySet" in by_algebra.reason:
             continue
         if by_value.status == "correct" and _has_letter(gold, answer):
             continue
