@@ -11,17 +11,26 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    ReformerConfig,
+    ReformerModelWithLMHead,
+    XLNetConfig,
+    XLNetLMHeadModel,
 )
 
+from sparkcli.errors import UsageError
 from sparkcli.models.prefix import network_of
 from sparkcli.training.batches import MicroBatch, Way
 from sparkcli.training.forward import Scorer, choose
@@ -51,6 +60,29 @@ def gemma2() -> PreTrainedModel:
     return Gemma2ForCausalLM(Gemma2Config(num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=8,
                                           attn_logit_softcapping=1.0, final_logit_softcapping=5.0,
                                           layer_types=["full_attention"] * 2, **SIZES))
+
+
+def mamba() -> PreTrainedModel:
+    """A recurrent state in place of keys and values."""
+    return MambaForCausalLM(MambaConfig(vocab_size=48, hidden_size=32, state_size=8, num_hidden_layers=2,
+                                        pad_token_id=0))
+
+
+def bloom() -> PreTrainedModel:
+    """Attention of its own, with a bias for distance."""
+    return BloomForCausalLM(BloomConfig(vocab_size=48, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2))
+
+
+def xlnet() -> PreTrainedModel:
+    """Tokens that see those after them."""
+    return XLNetLMHeadModel(XLNetConfig(vocab_size=48, d_model=32, n_layer=2, n_head=4, d_inner=48))
+
+
+def reformer() -> PreTrainedModel:
+    """Layers that run backwards too, and keep gradients from what is in them where the embeddings are frozen."""
+    return ReformerModelWithLMHead(ReformerConfig(
+        vocab_size=48, is_decoder=True, hidden_size=32, num_attention_heads=4, attention_head_size=8,
+        feed_forward_size=48, attn_layers=["local"] * 2, axial_pos_embds=False, max_position_embeddings=64))
 
 
 def build(make: Callable[[], PreTrainedModel], adapted: bool = False, dropout: float = 0.0) -> Any:
@@ -185,6 +217,8 @@ def test_a_plain_model_runs_packed_with_and_without_recomputing() -> None:
 
 @pytest.mark.parametrize(("make", "checkpointing", "way", "message"), [
     (mistral, False, "unshared", "each sample's prompt is computed apart"),
+    (mamba, False, "unshared", "each sample's prompt is computed apart"),
+    (bloom, False, "shared", ""),
     (gemma2, False, "shared", ""),
     (gemma2, True, "unshared", "gradient checkpointing leaves no keys and values")])
 def test_other_attention_falls_back_and_says_so(make: Callable[[], PreTrainedModel], checkpointing: bool, way: Way,
@@ -195,6 +229,14 @@ def test_other_attention_falls_back_and_says_so(make: Callable[[], PreTrainedMod
     assert scorer.way == way
     assert message in caplog.text and bool(message) == bool(caplog.text)
     assert_equal(updated(scorer, batch), exact(model, batch))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (xlnet, "xlnet: cannot be trained exactly: what stands after a token, or in other rows, changes what it says "),
+    (reformer, "reformer: cannot be trained exactly: no gradient reaches its weights; take another model")])
+def test_what_no_pass_is_right_for_is_refused_by_name(make: Callable[[], PreTrainedModel], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose(network_of(build(make, adapted=True)), False)
 
 
 @pytest.mark.parametrize("way", ["packed", "unshared"])

@@ -17,8 +17,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sparkcli.errors import UsageError
-from sparkcli.models.agreement import agrees
-from sparkcli.models.head import Entropy, chosen_logprobs
+from sparkcli.models.agreement import agrees, probe
+from sparkcli.models.head import Entropy, chosen_logprobs, head_parameters
+from sparkcli.models.memory import is_out_of_memory
 from sparkcli.models.prefix import (
     Completions,
     Prompts,
@@ -149,11 +150,12 @@ def choose(network: PreTrainedModel, checkpointing: bool, *, tried: bool = True)
     possible: dict[Way, bool] = {"packed": shared and fits(network), "shared": shared and not checkpointing,
                                  "unshared": True}
     name = network.config.model_type
-    way = next((way for way, is_possible in possible.items() if is_possible and (not tried or is_right(network, way))),
-               None)
-    if way is None:
-        raise UsageError(f"{name}: what comes after a token, or stands in other rows, changes what this model says at "
-                         "it, so that its completions have no log-probs to train on; take another model")
+    for way, is_possible in possible.items():
+        fault = what_is_wrong(network, way) if is_possible and tried else None
+        if is_possible and fault is None:
+            break
+    else:
+        raise UsageError(f"{name}: cannot be trained exactly: {fault}; take another model")
     if way == "unshared":
         log.warning("%s: %s; each sample's prompt is computed apart", name,
                     "gradient checkpointing leaves no keys and values" if shared and checkpointing
@@ -170,17 +172,25 @@ def shares(network: PreTrainedModel) -> bool:
     return True
 
 
-def is_right(network: PreTrainedModel, way: Way) -> bool:
-    """Whether a pass gives the network's own numbers."""
+def what_is_wrong(network: PreTrainedModel, way: Way) -> str | None:
+    """Why a pass does not do for a network; None where it gives the network's own numbers, and gradients to what is
+    trained."""
     def run(*given: Any) -> Tensor:
         with packing(network) if way == "packed" else contextlib.nullcontext():
             return HIDDEN[way](*given)
 
+    apart = {id(parameter) for parameter in (*head_parameters(network), *vision_parameters(network).values())}
+    learns = any(parameter.requires_grad and id(parameter) not in apart for parameter in network.parameters())
     try:
-        return agrees(network, run)
-    except Exception as error:  # noqa: BLE001 - whatever a network's code says to a pass that it was not made for
-        log.debug("%s: %s: %s", network.config.model_type, way, error)
-        return False
+        if not agrees(network, run):
+            return "what stands after a token, or in other rows, changes what it says there"
+        if learns and not run(network, *probe(network)).requires_grad:
+            return "no gradient reaches its weights"
+    except Exception as error:  # whatever a network's code says to a pass that it was not made for
+        if is_out_of_memory(error):
+            raise
+        return f"it fails ({' '.join(str(error).split())[:120]})"
+    return None
 
 
 @contextlib.contextmanager
