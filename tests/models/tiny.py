@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedTokenizerFast
 
 from sparkcli.config import ModelConfig, TrainConfig
 from sparkcli.models.policy import Policy, add_adapter, load, save
@@ -43,14 +43,20 @@ def write_model(folder: Path, *, seed: int = 0, chat: bool = True, eos_bias: flo
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=head_dim, max_position_embeddings=512, tie_word_embeddings=tied,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None)
+    return write_network(folder, config, tokenizer, seed=seed, eos_bias=eos_bias)
+
+
+def write_network(folder: Path, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, *, seed: int = 0,
+                  eos_bias: float = 0.0) -> Path:
+    """A random model of any configuration, as `write_model` makes one."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(config)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.ndim == 2:
                     parameter.normal_(std=0.3)
-            model.lm_head.weight[tokenizer.eos_token_id] *= 1.0 + eos_bias
+            model.get_output_embeddings().weight[tokenizer.eos_token_id] *= 1.0 + eos_bias
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)

@@ -12,7 +12,7 @@ import pytest
 
 from sparkcli.engines.transformers.budget import Budget, room_within
 from sparkcli.engines.transformers.cache import Room
-from sparkcli.engines.transformers.decoding import Group, Row
+from sparkcli.engines.transformers.rows import Group, Row
 from sparkcli.errors import SparkError
 from sparkcli.models.sight import text
 

@@ -1,19 +1,23 @@
 """Continuous batches: rows that leave, prompts that join, limits of their own."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.logprobs import naive_logprobs
-from tests.models.tiny import load_tiny
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from tests.models.tiny import byte_tokenizer, load_tiny, write_network
+from transformers import DiffLlamaConfig, Qwen2Config, Qwen2ForCausalLM
 
 from sparkcli.engines.seeds import stream_key
 from sparkcli.engines.transformers import cache
+from sparkcli.engines.transformers.attention import longest_shared
 from sparkcli.engines.transformers.budget import room_within
 from sparkcli.engines.transformers.cache import Room
-from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
+from sparkcli.engines.transformers.decoding import decode
+from sparkcli.engines.transformers.rows import Group, Row, Rules
 from sparkcli.errors import SparkError, UsageError
 from sparkcli.models.policy import Policy
 from sparkcli.models.sight import text
@@ -123,14 +127,26 @@ def test_the_networks_own_attention_is_back_afterwards(policy: Policy) -> None:
     assert policy.network.config._attn_implementation == before
 
 
-def test_networks_that_cannot_share_a_prompt_are_refused_by_name(
+def test_up_to_how_many_tokens_a_network_attends_to_all_alike(
     policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Qwen2Config(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-                         num_key_value_heads=2, vocab_size=32, use_sliding_window=True, sliding_window=4,
-                         max_window_layers=1)
-    with pytest.raises(UsageError, match="qwen2: caches by"):
-        decode(Qwen2ForCausalLM(config), [group([1, 2], 2, 3)], RULES, Room(1, 2, 2, 3, 8))
+    def built(**settings: Any) -> Qwen2ForCausalLM:
+        return Qwen2ForCausalLM(Qwen2Config(hidden_size=16, intermediate_size=16, num_hidden_layers=2, vocab_size=32,
+                                            num_attention_heads=2, num_key_value_heads=2, **settings))
+
+    assert longest_shared(built()) == math.inf
+    assert longest_shared(built(use_sliding_window=True, sliding_window=40, max_window_layers=1)) == 40
+    stretched = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    assert longest_shared(built(rope_parameters=stretched, max_position_embeddings=64)) == 64
     monkeypatch.setattr(type(policy.network), "_supports_attention_backend", False)
-    with pytest.raises(UsageError, match="llama: an architecture whose attention"):
-        decoded(policy, [group([1, 2], 2, 3)], 2)
+    with pytest.raises(UsageError, match="attention cannot be exchanged"):
+        longest_shared(policy.network)
+
+
+def test_a_layer_that_attends_twice_keeps_the_keys_of_both(tmp_path: Path) -> None:
+    config = DiffLlamaConfig(vocab_size=259, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+                             num_attention_heads=4, num_key_value_heads=2, eos_token_id=258, pad_token_id=256)
+    twice = load_tiny(write_network(tmp_path / "model", config, byte_tokenizer()))
+    groups = ragged()
+    decoded(twice, groups, 6)
+    assert_faithful(twice, groups)

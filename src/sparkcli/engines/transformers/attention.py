@@ -10,22 +10,29 @@ T tokens of completions, D head dimension, F features of any kind.
 """
 
 import contextlib
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from sparkcli.engines.transformers.cache import SharedCache
 from sparkcli.errors import UsageError
 from sparkcli.models.network import attending
-from sparkcli.models.prefix import new_cache
 
 NAME = "sparkcli_shared_prompts"
-FOREIGN = ("softcap", "s_aux", "position_bias")
-"""Arguments of some architectures' attention that are not done here."""
+FOREIGN = ("softcap",)
+"""Arguments of some architectures' attention that are not done here; nor are tensors that are not known."""
+
+KNOWN = ("position_ids", "cache_position")
+
+STRETCHING = ("dynamic", "longrope")
+"""Kinds of rotary positions that are stretched for sequences longer than those of the training."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Filling:
     cache: SharedCache
     first: int
     """Place of the first."""
+    calls: Counter[int] = field(default_factory=Counter)
+    """How often each layer has attended in this pass: some do so more than once."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ class Step:
     """Of the longest, with the new one."""
     beyond_B11K: Tensor
     """True where a row has no token: among the S places of its prompt, then among those of its completion."""
+    calls: Counter[int] = field(default_factory=Counter)
+    """As of `Filling`."""
 
     @classmethod
     def of(cls, cache: SharedCache, seats: Seats, lengths_B: Tensor, longest: int) -> "Step":
@@ -90,31 +101,50 @@ class Step:
 
 @contextlib.contextmanager
 def sharing(network: PreTrainedModel) -> Iterator[None]:
-    """Within it the network takes `part=` and attends as this module does.
-
-    Raises:
-        UsageError: its architecture has an attention of its own, or layers that keep more than keys and values of all
-            tokens.
-    """
-    new_cache(network)  # which refuses such layers
-    if not network._supports_attention_backend:
-        raise UsageError(f"{network.config.model_type}: an architecture whose attention cannot be exchanged, so the "
-                         "transformers engine does not sample it; try --engine vllm")
+    """Within it the network takes `part=` and attends as this module does."""
     with attending(network, NAME):
         yield
 
 
-def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
-           part: Filling | Step, scaling: float | None = None, **kwargs: Any) -> tuple[Tensor, None]:
+def longest_shared(network: PreTrainedModel) -> float:
+    """Up to how many tokens, prompt and completion together, the network attends to all tokens alike.
+
+    Raises:
+        UsageError: its architecture has an attention of its own, or layers that keep more than keys and values.
+    """
+    config = network.config.get_text_config()
+    if not network._supports_attention_backend:
+        raise UsageError("its attention cannot be exchanged")
+    layers = DynamicCache(config=network.config).layers
+    kinds = {type(layer).__name__ for layer in layers if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer)}
+    if kinds:
+        raise UsageError(f"it caches by {', '.join(sorted(kinds))}")
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
+    return min([math.inf, *windows, *_stretched_from(config)])
+
+
+def _stretched_from(config: PreTrainedConfig) -> Iterator[float]:
+    """Lengths from which on rotary positions depend on the longest sequence of a batch."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    for parameters in (rope, *rope.values()):
+        if isinstance(parameters, dict) and parameters.get("rope_type") in STRETCHING:
+            yield parameters.get("original_max_position_embeddings") or config.max_position_embeddings
+
+
+def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, *,
+           part: Filling | Step | None = None, scaling: float | None = None, **kwargs: Any) -> tuple[Tensor, None]:
     """What transformers calls in each layer: `[B, heads, tokens, D]` → `[B, tokens, heads, D]`.
 
     Raises:
         UsageError: the architecture asks for more than a softmax over all tokens.
     """
-    if any(kwargs.get(name) is not None for name in FOREIGN) or kwargs.get("sliding_window") is not None:
-        raise UsageError(f"{type(module).__name__}: only plain attention to all tokens can share a prompt among its "
-                         "samples; try --engine vllm")
-    layer = part.cache.layer(module.layer_idx, key, value)
+    if part is None:
+        raise UsageError("its attention is told nothing of the batch")
+    if foreign := [name for name, argument in kwargs.items() if name not in KNOWN
+                   and (name in FOREIGN or isinstance(argument, Tensor)) and argument is not None]:
+        raise UsageError(f"its attention takes {', '.join(foreign)}")
+    number, part.calls[module.layer_idx] = part.calls[module.layer_idx], part.calls[module.layer_idx] + 1
+    layer = part.cache.layer((module.layer_idx, number), key, value)
     if isinstance(part, Filling):
         layer.fill(part.first, key, value)
         return AttentionInterface()["sdpa"](module, query, key, value, None, scaling=scaling, is_causal=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sparkcli.engines.transformers.cache import Room
-from sparkcli.engines.transformers.decoding import Group
+from sparkcli.engines.transformers.rows import Group
 from sparkcli.errors import SparkError
 from sparkcli.models.memory import collect, is_out_of_memory
 
@@ -23,19 +23,20 @@ class Budget:
         self.fitting: int | None = None
 
     def spend(self, groups: Sequence[Group], rows: int, tokens: int,
-              decode: Callable[[Sequence[Group], Room], None]) -> None:
+              decode: Callable[[Sequence[Group], Room], None], *, shared: bool = True) -> None:
         """`decode` until all rows of all groups have ended; those that have not start again where memory runs out.
 
         Args:
             rows: in flight at most.
             tokens: held at most, as the user says.
             decode: completes every row of groups within some room.
+            shared: whether a prompt is held once for all its rows.
 
         Raises:
             SparkError: a single row does not fit.
         """
         while pending := _unended(groups):
-            room = room_within(pending, rows, min(tokens, self.fitting or tokens))
+            room = room_within(pending, rows, min(tokens, self.fitting or tokens), shared=shared)
             if not _fits(_cut(pending, room.rows), room, decode):
                 self._halve(room)
 
@@ -49,8 +50,11 @@ class Budget:
         log.warning("out of memory with %d tokens in flight; going on with --batch-tokens %d", room.held, self.fitting)
 
 
-def room_within(groups: Sequence[Group], rows: int, tokens: int) -> Room:
-    """The most rows whose longest prompts and completions are `tokens` together; one row always has room."""
+def room_within(groups: Sequence[Group], rows: int, tokens: int, *, shared: bool = True) -> Room:
+    """The most rows whose longest prompts and completions are `tokens` together; one row always has room.
+
+    `shared`: a prompt is held once for all its rows.
+    """
     samples = max(len(group.rows) for group in groups)
     total = sum(len(group.rows) for group in groups)
     prompt_tokens = max(len(group.token_ids) for group in groups)
@@ -58,7 +62,8 @@ def room_within(groups: Sequence[Group], rows: int, tokens: int) -> Room:
 
     def room(rows: int) -> Room:
         whole = rows // samples * samples or rows
-        prompts = min(whole, len(groups), 2 * -(-whole // samples))  # some have but a row or two left
+        shown = min(whole, len(groups), 2 * -(-whole // samples))  # some have but a row or two left
+        prompts = shown if shared else whole
         return Room(prompts, prompt_tokens, whole, limit, min(tokens, PREFILL_TOKENS))
 
     return next((found for count in range(min(rows, total), 1, -1) if (found := room(count)).held <= tokens), room(1))

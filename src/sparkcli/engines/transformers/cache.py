@@ -76,9 +76,10 @@ class SharedCache:
     """All layers, made when they are first used."""
 
     room: Room
-    layers: dict[int, Layer] = field(default_factory=dict)
+    layers: dict[tuple[int, int], Layer] = field(default_factory=dict)
+    """By their number, and which of its calls in a pass it is: a layer may attend more than once."""
 
-    def layer(self, index: int, key_BHTD: Tensor, value_BHTD: Tensor) -> Layer:
+    def layer(self, index: tuple[int, int], key_BHTD: Tensor, value_BHTD: Tensor) -> Layer:
         """The layer with this number; the first keys and values tell its shape."""
         if index not in self.layers:
             self.layers[index] = Layer(self.room, key_BHTD, value_BHTD)

@@ -7,10 +7,8 @@ step, for the tokens.
 Axes: P prompts, B rows in flight, S tokens of prompts, A axes of positions, D hidden.
 """
 
-import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -20,7 +18,7 @@ from transformers import PreTrainedModel
 from sparkcli.engines.transformers.attention import Filling, Seats, Step, sharing
 from sparkcli.engines.transformers.cache import Moves, Room, SharedCache
 from sparkcli.engines.transformers.draws import draw, uniforms
-from sparkcli.errors import InputError, SparkError
+from sparkcli.engines.transformers.rows import Group, Row, Rules
 from sparkcli.models.head import logits_of
 from sparkcli.models.prefix import pad_right, positions, run, told
 from sparkcli.models.sight import Placed, axes
@@ -29,73 +27,6 @@ JOIN_SHARE = 0.25
 """Prompts join once so much of the room for rows is free: a forward pass for each alone costs more than the wait."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How tokens are drawn, and which of them end a row."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    stop_ids: frozenset[int]
-
-
-@dataclass(eq=False)
-class Row:
-    """One completion as it grows."""
-
-    key: int
-    """Of its random stream."""
-    limit: int
-    """Tokens at most."""
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    stopped: bool = False
-    """Whether the last token is an end marker."""
-    error: InputError | None = None
-    """Why there is nothing to continue: the prompt's images could not be read again."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing is to come."""
-        return self.stopped or self.error is not None or len(self.token_ids) == self.limit
-
-    def add(self, token: int, logprob: float, stop_ids: frozenset[int]) -> None:
-        """Takes the next token.
-
-        Raises:
-            SparkError: the network computed something that is no number.
-        """
-        if not math.isfinite(logprob):
-            raise SparkError("the model's logits are not finite, so nothing can be sampled; its weights may be broken, "
-                             "or float16 overflows: try --dtype bfloat16 or float32, or an earlier policy")
-        self.token_ids.append(token)
-        self.logprobs.append(logprob)
-        self.stopped = token in stop_ids
-
-    def restart(self) -> None:
-        """Forgets what it has; its random stream will give the same again."""
-        self.token_ids.clear()
-        self.logprobs.clear()
-
-
-@dataclass(eq=False)
-class Group:
-    """Rows that continue one prompt."""
-
-    prompt: Placed
-    """Without pixels."""
-    rows: Sequence[Row]
-    patches: int = 0
-    """Of its images."""
-    pixels: Callable[[], Mapping[str, Tensor]] = dict
-    """Fetches them, when the prompt is run; may raise InputError, which is about this prompt alone."""
-
-    @property
-    def token_ids(self) -> Sequence[int]:
-        """The prompt's."""
-        return self.prompt.token_ids
 
 
 @torch.no_grad()
@@ -145,7 +76,7 @@ class _Flight:
 
     def _prefill(self, groups_P: Sequence[Group]) -> None:
         device = self.network.device
-        prompts_P = [prompt for group in groups_P if (prompt := _shown(group)) is not None]
+        prompts_P = [prompt for group in groups_P if (prompt := group.shown()) is not None]
         groups_P = [group for group in groups_P if not group.rows[0].error]
         if not groups_P:
             return
@@ -218,16 +149,6 @@ class _Flight:
         for row, token, logprob in zip(rows_B, tokens_B.tolist(), logprobs_B.tolist(), strict=True):
             row.add(token, logprob, rules.stop_ids)
         return tokens_B
-
-
-def _shown(group: Group) -> Placed | None:
-    """A group's prompt with its pixels; None where they cannot be had, which its rows are told."""
-    try:
-        return replace(group.prompt, pixels=group.pixels())
-    except InputError as error:
-        for row in group.rows:
-            row.error = error
-        return None
 
 
 def _pieces(groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:

@@ -5,7 +5,7 @@ limit. Rows that end make room for others within a window of some batches, whose
 little is padded; groups come out in the order they came in, a window at a time. Of a window's images only some are held
 as pixels; the others are read again when it is their prompt's turn.
 
-Not done here: architectures without plain attention to all tokens, or whose attention cannot be exchanged.
+Not done here: encoders with a decoder.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from sparkcli.config import RolloutConfig
 from sparkcli.engines.base import window
 from sparkcli.engines.groups import failed, how, sampled
 from sparkcli.engines.seeds import stream_key
-from sparkcli.engines.transformers.budget import Budget
-from sparkcli.engines.transformers.decoding import Group, Row, Rules, decode
+from sparkcli.engines.transformers.rows import Group, Row, Rules
+from sparkcli.engines.transformers.sampler import Sampler
 from sparkcli.errors import InputError
 from sparkcli.models.pictures import Pictures
 from sparkcli.models.policy import Policy, load_into
@@ -47,7 +47,7 @@ class TransformersEngine:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._budget = Budget()
+        self._sampler = Sampler(policy.network)
 
     def sample(self, prompts: Iterable[Prompt], config: RolloutConfig) -> Iterator[list[Rollout]]:
         """One group per prompt, in order. The policy must not change while groups are being taken."""
@@ -93,8 +93,7 @@ class TransformersEngine:
         groups = {index: self._rows(item, config) for index, item in waiting.items()}
         ordered = sorted(groups.values(), key=lambda group: -len(group.token_ids))
         self.policy.model.eval()
-        self._budget.spend(ordered, config.batch_size, config.batch_tokens,
-                           lambda pending, room: decode(self.policy.network, pending, rules, room))
+        self._sampler.complete(self.policy.network, ordered, rules, config.batch_size, config.batch_tokens)
         return {index: list(group.rows) for index, group in groups.items()}
 
     def _rows(self, item: _Waiting, config: RolloutConfig) -> Group:
