@@ -92,7 +92,7 @@ def test_what_was_read_as_a_letter_stays_one():
     ("(B)\n(C)", None, None, "C"),
     ("(A) 3\n(B) 4", None, None, "B"),
     ("The answer is (B). Or perhaps not.", None, None, "B"),
-    ("Therefore the result is (B), as I said.", None, None, "B"),
+    ("Therefore the result is (B), as I said.", None, "B", "B"),
     (r"\boxed{A or B}, rather (B)", None, None, None),
     ("B is nice", None, None, None),
 ])

@@ -172,7 +172,7 @@ BLOCK = "the last block of Python"
     (f"```Python3 title=a.py\n{PROGRAM}```", {}, (PROGRAM, BLOCK)),
     (f"```\n{PROGRAM}```\n", {}, (PROGRAM, BLOCK)),
     (f"First\n```python\nprint(2)\n```\nNo:\n```python\n{PROGRAM}```", {}, (PROGRAM, BLOCK)),
-    ("```python\ndef f(): pass\n```\nTry it:\n```python\nf()\n```", {}, ("f()\n", BLOCK)),
+    ("```python\ndef f(): pass\n```\nTry it:\n```python\nf()\n```", {}, ("def f(): pass\n", BLOCK)),
     ("```python\ndef f(): pass\n```\nTry it:\n```python\nf()\n```", {"entry_point": "f"}, ("def f(): pass\n", BLOCK)),
     (f"cut off\n```python\n{PROGRAM}", {}, (PROGRAM, BLOCK)),
     ("- in a list\n  ```python\n  if 1:\n    print(1)\n  ```", {}, ("if 1:\n  print(1)\n", BLOCK)),

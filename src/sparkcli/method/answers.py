@@ -12,6 +12,7 @@ What was thought is no answer (`thoughts`). All else is no answer, not a guess.
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sparkcli.method import statements
@@ -70,15 +71,16 @@ def read_answer(completion: str) -> Reading | None:
     text = reply(completion)
     if content := answer_in_boxes(text):
         return Reading(content, "the last box")
-    if (answer := _tagged(text)) is not None:
-        return Reading(answer, "the last `<answer>` tags")
-    if (answer := _hashed(text)) is not None:
-        return Reading(answer, "the last line of `#### answer`")
-    if (answer := statements.closing(text)) is not None:
-        return Reading(answer, "`answer is` at the end")
-    if (answer := statements.opening(text)) is not None:
-        return Reading(answer, "`answer is` in the first line")
-    return None
+    return next(stated_answers(text), None)
+
+
+def stated_answers(text: str) -> Iterator[Reading]:
+    """What a text states as its answer by other means than a box, each of them that is there."""
+    ways = ((_tagged, "the last `<answer>` tags"), (_hashed, "the last line of `#### answer`"),
+            (statements.closing, "`answer is` at the end"), (statements.opening, "`answer is` in the first line"))
+    for read, how in ways:
+        if (answer := read(text)) is not None:
+            yield Reading(answer, how)
 
 
 def spelling(answer: str) -> str:

@@ -1,23 +1,49 @@
 """Sentences that state an answer, where there is no box: `the answer is x`.
 
-Only what is hard to mistake is read. A statement closes the text, but for a polite sentence; or it is the first line
-and what follows explains it, without a word that may take it back. All functions take linear time on any text.
+Only what is hard to mistake is read. A statement closes the text, but for its reason (`the answer is x, since …`) and a
+polite sentence; or it is the first line and what follows explains it, without a word that may take it back. All
+functions take linear time on any text.
 """
 
 import re
 
+_IS = (r"(?:is|are|was|equals|(?:comes|works) (?:out )?(?:to be|to|as)|turns out to be|becomes"
+       r"|(?:should|must|would|will|can only|has to|have to)(?:[ \t]+(?:therefore|thus|then|hence|also))?[ \t]+be)\b"
+       r"(?:[ \t]*:?[ \t]+(?:therefore|thus|then|hence|simply|just|indeed|clearly|exactly|given by|equal to)\b)*"
+       r",?[ \t]*:?")
 _CUE = re.compile(
-    r"(?:\banswers?(?:[ \t]+(?:choice|option))?|\b(?:correct|right)[ \t]+(?:option|choice))(?:\*\*)?"
-    r"(?:[ \t]+(?:is|are|(?:should|must|would|will)[ \t]+be)\b(?:[ \t]+(?:therefore|thus|then|hence)\b)?[ \t]*:?"
-    r"|[ \t]*[:=\uff1a])(?:\*\*)?"
+    rf"(?:\b(?:answers?|ans)(?:[ \t]+(?:choice|option|(?:to|for)[ \t]+(?:the|this|your)(?:[ \t]+\w{{1,20}}){{1,2}}?))?"
+    rf"|\b(?:correct|right|best)[ \t]+(?:option|choice))(?:\*\*)?(?:,[ \t]*(?:therefore|thus|then|hence),)?"
+    rf"(?:[ \t]+{_IS}|[ \t]*[:=\uff1a\u2192])(?:\*\*)?"
     r"|^[ \t#*]*(?:final[ \t]+|correct[ \t]+)?answer[ \t*#]*$"
-    r"|\u7b54\u6848(?:[\u662f\u4e3a\u70ba\u9009\u9078][ \t]*[:\uff1a]?|(?:\*\*)?[ \t]*[:\uff1a])(?:\*\*)?",
+    r"|\u7b54\u6848(?:\u61c9\u8a72|\u5e94\u8be5)?"
+    r"(?:[\u662f\u4e3a\u70ba\u9009\u9078][ \t]*[:\uff1a]?|(?:\*\*)?[ \t]*[:\uff1a])(?:\*\*)?",
     re.IGNORECASE | re.MULTILINE)
 """What comes before the answer: English, a heading on a line of its own, Chinese."""
+_BEHIND = re.compile(
+    r"(?:^|[.!?:;][ \t]+|,[ \t]+)"
+    r"(?:(?:so|thus|therefore|hence|clearly|finally|in conclusion|and|only|that)[,:]?[ \t]+)*"
+    r"(?:(?:option|choice|answer)[ \t]+)?(?P<answer>\*{0,2}(?:\$[^$\n]{1,100}\$|\\\([^\n]{1,100}?\\\)|\([A-J]\)|[A-J]"
+    r"|[-+\u2212]?[$\u20ac\u00a3]?\d[\d.,/]{0,30}%?)\*{0,2})[ \t]+is[ \t]+"
+    r"(?:(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+|right[ \t]+|best[ \t]+)*(?:answer|option|choice)"
+    r"|(?<=[A-J)*] is )(?:correct|right|the correct one))\**[.!]?\**\s*\Z", re.IGNORECASE | re.MULTILINE)
+"""The other way round: `x is the answer`; of an option, `B is correct`."""
 _POLITENESS = re.compile(
     r"(?<=[\s.!?*$)\]])(?:(?:I hope (?:it|this|that)(?: is|'s)? (?:correct|right|helps|helpful|clear)"
-    r"|Hope (?:it|this) helps|Let me know if [^\n.!?]{1,80}|Do you have (?:any )?other questions[^\n.!?]{0,40})"
-    r"[.!?]*\s*){1,3}\Z", re.IGNORECASE)
+    r"|Hope (?:it|this) helps|Let me know if [^\n.!?]{1,80}|Do you have (?:any )?other questions[^\n.!?]{0,40}"
+    r"|(?:Feel free to|Please) (?:ask|let me know)[^\n.!?]{0,80}|If you have [^\n.!?]{1,80}"
+    r"|Thanks?(?: you)?[^\n.!?]{0,30}|Good luck|Have a (?:nice|great|good) \w{1,9}|Q\.?E\.?D|Done"
+    r"|\u220e|\u25a0|\$?\\(?:blacksquare|square|qed)\$?)[.!?]*\s*){1,3}\Z", re.IGNORECASE)
+_REASON = re.compile(
+    r"(?:\s*[,;(:\u2014\u2013-]+)?\s*(?<![\w$])(?:since|because|given that|due to"
+    r"|as (?:we|it|there|the|this|that|they|both|all|each|only|if|shown|required|desired|expected|claimed|stated|above"
+    r"|calculated|computed|found|determined|before|[\d$\\(]))\b"
+    r"|\s*[,;]\s*(?:which|so|as|for|where|i\.?e|that is|meaning|making|giving|obtained|found|by|using|from|not"
+    r"|rather than|instead of)\b"
+    r"|\s*(?:\u2014|\s\u2013\s|\s-{1,3}\s)(?=\s*[A-Za-z]{3})"
+    r"|\s+\((?=(?:i\.e\.|from|by|see|using|where|that is)\b|[^()\n]*=[^()\n]*\)[.\s]*\Z)"
+    r"|[\uff0c,]?(?:\u56e0\u4e3a|\u56e0\u70ba|\u7531\u4e8e|\u56e0\u6b64)", re.IGNORECASE)
+"""Where the reason of an answer begins."""
 _GREETING = re.compile(r"(?:Sure|Certainly|Of course|Okay)[,!.][^\n]{0,60}\n+")
 _SENTENCE_BREAK = re.compile(r"[.!?;]\s|[\u3002\uff1b]\S|\?\W*\Z|\A(?:not|that|because)\b", re.IGNORECASE)
 _OPTION = re.compile(r"[*(\s]*[A-J][).]+\s")
@@ -37,7 +63,10 @@ def closing(text: str) -> str | None:
     """The answer in `answer is x`, where nothing but politeness follows."""
     ending = _POLITENESS.sub("", text.rstrip()[-_ENDING:]).rstrip()
     cues = list(_CUE.finditer(ending))
-    return _stated(ending[cues[-1].end():]) if cues else None
+    answer = _stated(without_reason(ending[cues[-1].end():])) if cues else None
+    if answer is None and (behind := _BEHIND.search(ending[-_LONGEST_FORMULA:])):
+        return unwrapped(behind["answer"])
+    return answer
 
 
 def opening(text: str) -> str | None:
@@ -51,7 +80,19 @@ def opening(text: str) -> str | None:
     if stop and stop[0][0] not in ".!":
         return None
     end = stop.start() if stop else len(line)
-    return _stated(line[:end]) if explains(f"{line[end:]}\n{rest}") else None
+    return _stated(without_reason(line[:end])) if explains(f"{line[end:]}\n{rest}") else None
+
+
+def without_reason(text: str) -> str:
+    """A short answer without the reason that follows it in the same sentence; all of a text that is no such thing.
+
+    >>> without_reason("5, since 2 + 3 = 5."), without_reason("B because it is larger"), without_reason("since 5")
+    ('5', 'B', 'since 5')
+    """
+    reason = _REASON.search(text, 0, _LONGEST_FORMULA)
+    if reason is None or not text[:reason.start()].strip() or not explains(text[reason.start():]):
+        return text
+    return text[:reason.start()]
 
 
 def explains(rest: str) -> bool:

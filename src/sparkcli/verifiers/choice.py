@@ -7,8 +7,9 @@ With `options`, the texts in the order of their letters, an answer or a gold ans
 but for case, spacing and TeX, or the same number with the unit left out. It has to be the text of one option only.
 Where a bare letter is the text of another option it names neither; as `(B)` or `option B` it is a letter.
 
-What names no option (`12 cm` without `options`, "none of these") or leaves it open ("A or B") is no answer. Besides
-what `method.answers` reads, a completion may be nothing but the answer, or open with the letter on a line of its own.
+What names no option (`12 cm` without `options`, "none of these") or leaves it open ("A or B") is no answer. A box that
+is about something else gives way to a statement: `\boxed{5 J} … **Answer: D**`. Besides what `method.answers` reads, a
+completion may be nothing but the answer, or have the letter on a line of its own, the first or the last.
 `reading`: `stated`; `boxed`, the last box only; or `last`, also the last `answer is (B)` or `(B)` anywhere: a guess.
 """
 
@@ -16,13 +17,14 @@ import re
 from collections.abc import Iterator
 
 from sparkcli.method import statements
-from sparkcli.method.answers import Reading, read_answer
+from sparkcli.method.answers import Reading, boxed, stated_answers
 from sparkcli.verifiers import reading as readings
 from sparkcli.verifiers.base import Finding, Options, Verifier
-from sparkcli.verifiers.reading.options import letters
+from sparkcli.verifiers.reading.options import leaves_open, letters
 
 _MENTION = re.compile(r"\(([A-Z])\)")
-_LETTER_LINE = re.compile(r"^\**(?:\([A-Z]\)|[A-Z])[.)]?\**[ \t]*$", re.MULTILINE)
+_LETTER_LINE = re.compile(r"^[ \t]*(?:[-#>]+[ \t]*)?\**(?:[Oo]ption[ \t]+)?(?:\([A-Z]\)|[A-Z])[.)]?\**[.]?[ \t]*$",
+                          re.MULTILINE)
 _LONGEST_ALONE = 200
 _LAST_WINDOW = 2000
 
@@ -33,29 +35,39 @@ def read(gold: str, completion: str, options: Options) -> Reading | None:
     for reading in _readings(completion, options["reading"]):
         if named := letters(reading.text, texts):
             return reading._replace(text=named)
+        if leaves_open(reading.text):
+            return None
     return None
 
 
 def _readings(completion: str, how_much: str) -> Iterator[Reading]:
-    """What may name options, to be tried in turn; a stated answer alone, where there is one."""
-    stated = readings.short_answer(completion, "boxed") if how_much == "boxed" else read_answer(completion)
-    if stated:
-        yield stated
-    elif how_much != "boxed":
+    """What may name options, to be tried in turn."""
+    content = boxed(completion)
+    if content:
+        yield Reading(content, "the last box")
+    if how_much == "boxed":
+        return
+    stated = list(stated_answers(completion))
+    yield from stated
+    if not stated and not content:
         yield from filter(None, [_alone(completion)])
-        if how_much == "last":
-            yield from filter(None, [readings.last_statement(completion), _last_mention(completion)])
+    if how_much == "last" and not stated and not content:
+        yield from filter(None, [readings.last_statement(completion), _last_mention(completion)])
 
 
 def _alone(completion: str) -> Reading | None:
-    """An answer without a word around it: all of the completion; or a letter as the first line, explained below."""
+    """An answer without a word around it: all of the completion; or a letter on a line of its own, explained by the
+    others."""
     text = completion.strip()
     if len(text) < _LONGEST_ALONE and "\n" not in text:
-        return Reading(text, "all of the completion") if statements.explains(text) else None
-    opening = _LETTER_LINE.match(text)
-    if opening is None or _LETTER_LINE.search(text, opening.end()) or not statements.explains(text[opening.end():]):
+        return Reading(statements.without_reason(text), "all of the completion") if statements.explains(text) else None
+    lines = list(_LETTER_LINE.finditer(text))
+    if len(lines) != 1:
         return None
-    return Reading(opening[0], "the first line")
+    [line] = lines
+    if line.start() == 0 and statements.explains(text[line.end():]):
+        return Reading(line[0], "the first line")
+    return Reading(line[0], "the last line") if line.end() == len(text) else None
 
 
 def _last_mention(completion: str) -> Reading | None:

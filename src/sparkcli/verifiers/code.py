@@ -1,9 +1,10 @@
 """Python that must pass tests, run in a sandbox.
 
 The record's `answer` holds the tests; `code_gold` says in which shapes. The answer is the last fenced block that is
-Python (of those that define the function asked for, where it is known by name); a block that is not closed, as where
-a sampler stopped at the fence, counts. Without a fence, a completion that begins like Python, or like the body of a
-function where there is a `setup`, is taken whole.
+Python; of several the last that defines what the tests use, where they name it, else the last that reads the input, so
+that an example of its use after it is none. Blocks of imports before it belong to it. A block that is not closed, as
+where a sampler stopped at the fence, counts. Without a fence, a completion that begins like Python, or like the body of
+a function where there is a `setup`, is taken whole.
 
 What the answer does is a statement about it: a test that fails, an exception, something the sandbox refuses, too much
 processor time or memory are all `wrong`, and the reason says which. Time on the clock is not, since it depends on
@@ -16,17 +17,22 @@ does not, `sandbox.inside` what tests can be fooled by.
 import atexit
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sparkcli.method.answers import Reading
 from sparkcli.verifiers.base import Finding, Options, Verifier
-from sparkcli.verifiers.code_gold import Case, GoldError, cases
+from sparkcli.verifiers.code_gold import Case, GoldError, called_functions, cases, functions_of
 from sparkcli.verifiers.sandbox.host import Job, Sandbox
 
-_FENCE = re.compile(r"^([ \t]*+)(`{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
-_PYTHON = ("python", "py", "python3")
-_FUNCTION_NAME = re.compile(r'"fn_name"\s*+:\s*+"(\w++)"')
-_STATEMENT = re.compile(r"(?:def|class|async|import|from|for|while|if|try|with)\b|@\w|#!|print\(|\w[\w, ]*+=(?!=)")
+_FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
+_FENCE_IN_LINE = re.compile(r"(?<=[^\s`])[ \t]*(`{3}(?:python3?|py)?[ \t]*$)|(?<=\n)[ \t]*(`{3})(?=</\w+>)",
+                            re.MULTILINE | re.IGNORECASE)
+_PYTHON = re.compile(r"[{.]*(?:python|py|py3|python3[.\d]*|pypy3?|ipython)\}?")
+_READS_INPUT = re.compile(r"\binput\(|\bstdin\b|\bopen\(0\b|\bfileinput\b")
+_IMPORTS = re.compile(r"(?:(?:import|from)[ \t][^\n]*+\n|\s*+\n)++")
+_STATEMENT = re.compile(r"(?:def|class|async|import|from|for|while|if|try|with)\b|@\w|#!|print ?\(|\w[\w, ]*+=(?!=)"
+                        r"|'{3}|\"{3}")
 """Generous: what begins so and is no Python fails to compile, and prose so taken is worth as little as no answer."""
 _LONGEST_REASON = 200
 
@@ -34,14 +40,13 @@ _LONGEST_REASON = 200
 def read(gold: str, completion: str, options: Options) -> Reading | None:
     """The program; see the module."""
     blocks = _blocks(completion)
-    labelled = [code for label, code in blocks if label in _PYTHON]
+    labelled = [code for label, code in blocks if _PYTHON.fullmatch(label)]
     programs = labelled or [code for label, code in blocks if not label]
+    if len(programs) > 1:
+        names = (options["entry_point"],) if options["entry_point"] else functions_of(gold)
+        return Reading(_chosen(programs, names), "the last block of Python")
     if programs:
-        named = _FUNCTION_NAME.search(gold)
-        function = named[1] if named else options["entry_point"]
-        definition = re.compile(rf"^[ \t]*+def {function}\b|^class Solution\b", re.MULTILINE)
-        defining = [code for code in programs if function and definition.search(code)]
-        return Reading((defining or programs)[-1], "the last block of Python")
+        return Reading(programs[0], "the last block of Python")
     first = next((line for line in completion.splitlines() if line.strip() and not line.startswith("# ")), "")
     is_body = bool(options["setup"]) and first.startswith((" ", "\t"))
     if not blocks and (is_body or _STATEMENT.match(first)):
@@ -49,14 +54,29 @@ def read(gold: str, completion: str, options: Options) -> Reading | None:
     return None
 
 
+def _chosen(programs: Sequence[str], names: Sequence[str]) -> str:
+    """Of several programs the one that is meant, with what was imported before it."""
+    defines = re.compile(rf"^[ \t]*+(?:(?:async )?def|class) (?:{'|'.join(map(re.escape, names))}|Solution)\b"
+                         if names else r"^(?:(?:async )?def|class) ", re.MULTILINE)
+    if names:
+        fitting = [code for code in programs if defines.search(code)]
+    else:
+        fitting = [code for code in programs if _READS_INPUT.search(code)]
+        fitting = fitting or [code for code in programs if defines.search(code)]
+    chosen = (fitting or programs)[-1]
+    before = programs[:programs.index(chosen)]
+    return "".join([*(code for code in before if _IMPORTS.fullmatch(code)), chosen])
+
+
 def _blocks(text: str) -> list[tuple[str, str]]:
     """Label and content of the fenced blocks; a fence is closed by one as long, without a label, or the end."""
     blocks = []
     opening: re.Match[str] | None = None
+    text = _FENCE_IN_LINE.sub(lambda fence: f"\n{fence[1]}" if fence[1] else f"{fence[2]}\n", text)
     for fence in _FENCE.finditer(text):
         if opening is None:
             opening = fence
-        elif len(fence[2]) >= len(opening[2]) and not fence[3]:
+        elif fence[2].startswith(opening[2]) and not fence[3]:
             blocks.append(_block(opening, text[opening.end() + 1:fence.start()]))
             opening = None
     if opening:
@@ -77,6 +97,13 @@ def check(gold: str, answer: str, options: Options) -> Finding:
         tests = cases(gold, options["entry_point"])
     except GoldError as error:
         return Finding("gold_unparseable", str(error)[:_LONGEST_REASON])
+    if any(test.job.kind == "call" and not test.job.function for test in tests):
+        functions = called_functions(answer)
+        if len(functions) > 1:
+            return Finding("gold_unparseable", "the tests call a function that nothing names: give it as entry_point")
+        if not functions:
+            return Finding("wrong", "the program defines no function that the tests could call")
+        tests = tuple(replace(test, job=replace(test.job, function=test.job.function or functions[0])) for test in tests)
     try:
         return _finding(tests, answer, options)
     except BaseException:

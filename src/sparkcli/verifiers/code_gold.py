@@ -2,8 +2,8 @@
 
 - `{"inputs": [...], "outputs": [...]}`, as in APPS and TACO: texts for standard input and output (or lists of lines);
   with `"fn_name"`, lists of arguments and returned values. `[{"input": ..., "output": ...}, ...]`, as in
-  LiveCodeBench: the same; with the option `entry_point`, a JSON value a line for the arguments, and JSON for what is
-  returned.
+  LiveCodeBench: the same; with the option `entry_point`, or `"testtype": "functional"`, a JSON value a line for the
+  arguments, and JSON for what is returned. Where nothing names the function, it is the one that the answer is about.
 - a JSON list of statements, as MBPP's `test_list`: each is a test.
 - Python source: as it stands one test, whose asserts must hold; with functions `test_…()` each of these is one; with
   HumanEval's `check(candidate)`, that is called with the function `entry_point`.
@@ -12,6 +12,7 @@ Python tests see the names of the answer, which can also be imported from `solut
 """
 
 import ast
+import builtins
 import functools
 import json
 import math
@@ -26,6 +27,7 @@ from sparkcli.verifiers.sandbox.host import OUTPUT, Job, Outcome
 _TOLERANCE = 1e-6
 """Relative, or absolute below 1, of numbers with a fractional part."""
 _LONGEST_NUMBER = 400
+_LONGEST_INTEGER = 4300
 _OWN_MODULES = {"solution", "answer"}
 
 
@@ -49,7 +51,7 @@ def cases(gold: str, entry_point: str) -> tuple[Case, ...]:
         GoldError: there are none, or they cannot be read.
     """
     try:
-        value = json.loads(gold)
+        value = json.loads(gold, parse_int=_integer)
     except (ValueError, RecursionError):
         value = None
     found = list(_from_json(value, entry_point) if isinstance(value, list | dict) else _from_source(gold, entry_point))
@@ -63,18 +65,73 @@ def _from_json(value: list[Any] | dict[str, Any], entry_point: str) -> Iterator[
         for statement in value:
             yield from _from_source(statement, "")
         return
-    function = entry_point
+    calls = bool(entry_point)
     if isinstance(value, dict):
         inputs, outputs = value.get("inputs"), value.get("outputs")
-        function = str(value.get("fn_name") or entry_point)
+        named = _named(value)
+        calls |= bool(named) or _is_functional(value)
     elif all(isinstance(entry, dict) and {"input", "output"} <= entry.keys() for entry in value):
         inputs, outputs = [entry["input"] for entry in value], [entry["output"] for entry in value]
+        named = next(filter(None, map(_named, value)), "")
+        calls |= bool(named) or any(map(_is_functional, value))
     else:
         inputs = outputs = None
     if not isinstance(inputs, list) or not isinstance(outputs, list) or len(inputs) != len(outputs):
         raise GoldError("the gold answer is JSON, but neither as many inputs as outputs, nor a list of statements")
     for given, expected in zip(inputs, outputs, strict=True):
-        yield _call(function, given, expected) if function else _program(_text(given), _text(expected))
+        yield _call(named or entry_point, given, expected) if calls else _program(_text(given), _text(expected))
+
+
+def _named(tests: dict[str, Any]) -> str:
+    """The function that tests name."""
+    metadata = tests.get("metadata")
+    places = (tests, metadata if isinstance(metadata, dict) else {})
+    return next((str(place[key]) for place in places for key in ("fn_name", "func_name") if place.get(key)), "")
+
+
+def _is_functional(tests: dict[str, Any]) -> bool:
+    return str(tests.get("testtype") or tests.get("type")) in ("functional", "function_call")
+
+
+@functools.lru_cache(maxsize=64)
+def functions_of(gold: str) -> tuple[str, ...]:
+    """The functions and classes of an answer that its tests use, as far as the gold answer names them."""
+    try:
+        value = json.loads(gold)
+    except (ValueError, RecursionError):
+        value = gold
+    if isinstance(value, dict):
+        return tuple(filter(None, [_named(value)]))
+    if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
+        return tuple(sorted({name for name in map(_named, value) if name}))
+    sources = [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, str)]
+    try:
+        trees = [ast.parse(source) for source in sources]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    used = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return tuple(sorted(used - own - vars(builtins).keys()))
+
+
+def called_functions(code: str) -> list[str]:
+    """The functions that a program may be about: public methods of its class Solution, or public functions, that no
+    other of them uses."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    solution = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == "Solution"), None)
+    functions = [node for node in (solution.body if solution else body) if isinstance(node, ast.FunctionDef)]
+    used = set()
+    for function in functions:
+        names = {node.id if isinstance(node, ast.Name) else node.attr for node in ast.walk(function)
+                 if isinstance(node, ast.Name | ast.Attribute)}
+        used |= names - {function.name}
+    return [function.name for function in functions if not function.name.startswith("_") and function.name not in used]
 
 
 def _text(value: Any) -> str:
@@ -92,7 +149,7 @@ def _call(function: str, given: Any, expected: Any) -> Case:
         arguments = given
         if isinstance(given, str):
             arguments = [json.loads(line) for line in given.splitlines() if line.strip()]
-            expected = json.loads(expected) if isinstance(expected, str) else expected
+            expected = json.loads(expected, parse_int=_integer) if isinstance(expected, str) else expected
     except ValueError:
         raise GoldError(f"arguments or value of {function} are not JSON: {str(given)[:60]!r}") from None
     if not isinstance(arguments, list):
@@ -138,13 +195,18 @@ def _is_close(expected: float, found: float) -> bool:
 def _value_fault(expected: Any, said: bytes) -> str:
     """As `text_fault`, for what a function returned. APPS wraps some of the expected values in a list."""
     try:
-        found = json.loads(said)
+        found = json.loads(said, parse_int=_integer)
         is_wrapped = isinstance(expected, list) and len(expected) == 1
         if _same_value(expected, found) or (is_wrapped and _same_value(expected[0], found)):
             return ""
         return f"expected {_short(expected)}, found {_short(found)}"
     except (ValueError, RecursionError):
         return "the returned value cannot be read"
+
+
+def _integer(digits: str) -> int | tuple[str, str]:
+    """An integer; one of more digits than Python will read stays as it is written."""
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else ("integer", digits)
 
 
 def _same_value(expected: Any, found: Any) -> bool:

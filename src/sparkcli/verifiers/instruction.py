@@ -5,7 +5,7 @@ The options have the names of the published rows, so that those work as they are
     {"name": "instruction", "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
      "kwargs": [{}, {"relation": "at least", "num_words": 300}]}
 
-Null arguments are left out. `checks/table.py` has every instruction. `correct` is a response that follows them all;
+Null arguments are left out. `instructions/table.py` has every instruction. `correct` is a response that follows them all;
 with `partial` the share that is followed is the score. `loose` asks, as IFEval's loose accuracy does, whether any of
 eight forms of the response follows: without its first line, its last line or both, each with and without asterisks.
 An empty response follows nothing. Where it cannot be told whether an instruction is followed and none is surely
@@ -15,7 +15,7 @@ Meant to differ from the published code: keywords and section marks are text, no
 never drawn by chance; a language that cannot be told is not taken for the right one; capitals are read as well as
 small letters when the language is guessed; JSON is strict; `---` and `*so* it begins` are no bullet points; all kinds
 of commas count; curly quotation marks are quotation marks; `\r\n` is a line break; of sentences see
-`checks/sentences.py`.
+`instructions/sentences.py`.
 """
 
 from collections.abc import Iterator

@@ -30,6 +30,11 @@ _LEFT_OPEN = re.compile(r"(?:or|and|nor)\b|/|\(?[A-Za-z]\)?(?:[,;]|$| or\b)|.*\(
 _AT_THE_END = re.compile(r"[^()]* \(([A-Z])\)\.?")
 
 
+_OPEN = re.compile(rf"(?:either |neither |maybe |probably )?{_ITEM}(?: ?[,/;|]| or| nor| and| and/or| vs\.?)+ ?"
+                   rf"(?:maybe |perhaps |possibly )?{_ITEM}\b.*", re.IGNORECASE | re.DOTALL)
+_LIST = re.compile(r"\[.*\]", re.DOTALL)
+
+
 class _Options(NamedTuple):
     """Option texts, ready to be compared: their spelling, and the number that they are, if they are."""
 
@@ -48,9 +53,18 @@ def letters(text: str, options: tuple[str, ...] = ()) -> str | None:
     return _letters(text, options) if len(text) <= _LONGEST else None
 
 
+def leaves_open(text: str) -> bool:
+    """Whether a text is about several options, of which it may be any.
+
+    >>> leaves_open("A or B"), leaves_open(r"\\langle H \\rangle"), leaves_open("neither A nor C")
+    (True, False, True)
+    """
+    return _OPEN.fullmatch(_plain(text[:_LONGEST])) is not None
+
+
 @functools.lru_cache(maxsize=4096)
 def _letters(text: str, options: tuple[str, ...]) -> str | None:
-    plain = _plain(text)
+    plain = _listed(_plain(text))
     named = _LEAD.sub("", plain, count=1).strip() if _LEAD.match(plain) else plain
     by_letter, by_text = _by_letter(named), _by_text(text, options) if options else None
     if by_letter is None or by_text is None or by_letter == by_text:
@@ -66,7 +80,13 @@ def _plain(text: str) -> str:
     """The text without TeX and emphasis around its letters."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
+    text = text.replace(r"\{", "[").replace(r"\}", "]")
     return _SPACE.sub(" ", _SIGNS.sub("", TEXT_COMMAND.sub(" ", text))).strip()
+
+
+def _listed(text: str) -> str:
+    """`["A", "C"]` and `{A, C}` as `A, C`."""
+    return text[1:-1].replace('"', "").replace("'", "").strip() if _LIST.fullmatch(text) else text
 
 
 def _by_letter(text: str) -> str | None:

@@ -21,6 +21,7 @@ import select
 import sys
 import tempfile
 import threading
+import typing
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from types import FunctionType, ModuleType
@@ -33,12 +34,38 @@ _SIGKILL = 9
 _COMMON = ("bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
            "math", "operator", "random", "re", "statistics", "string", "typing")
 """Imported once, before there are jobs: a job then has them at once."""
+_MODULES_OF_JUDGES = ("bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json", "math",
+                      "operator", "random", "re", "statistics", "string", "sys", "time", "typing")
+_NAMES_OF_JUDGES = {
+    "collections": "deque defaultdict Counter OrderedDict namedtuple ChainMap",
+    "heapq": "heapify heappush heappop heappushpop heapreplace nlargest nsmallest merge",
+    "bisect": "bisect_left bisect_right insort insort_left insort_right",
+    "itertools": "accumulate chain combinations combinations_with_replacement count cycle groupby islice pairwise "
+                 "permutations product repeat starmap takewhile dropwhile zip_longest",
+    "functools": "cache lru_cache reduce partial cmp_to_key total_ordering",
+    "math": "inf nan pi e ceil floor sqrt isqrt gcd lcm comb perm factorial log log2 log10 exp hypot dist prod",
+    "string": "ascii_lowercase ascii_uppercase ascii_letters digits",
+    "copy": "deepcopy", "datetime": "timedelta", "decimal": "Decimal", "fractions": "Fraction",
+}
+"""What judges of functions, LeetCode and those after it, have imported before a solution: its authors leave it out."""
+_NODES = """
+class ListNode:
+    def __init__(self, val=0, next=None):
+        self.val, self.next = val, next
+
+
+class TreeNode:
+    def __init__(self, val=0, left=None, right=None):
+        self.val, self.left, self.right = val, left, right
+"""
 
 
 def main(requests: BinaryIO, replies: BinaryIO) -> None:
     """Watches jobs until there are no more; runs on, as a job, in each process that it forks."""
     for name in _COMMON:
         __import__(name)
+    sys.set_int_max_str_digits(0)  # what is printed may be long: there are limits on time and output
+    vars(builtins).update(exit=_exit, quit=_exit)  # which `site` would have put there
     confinement = Confinement()
     _reply(replies, confinement.layers)
     while True:
@@ -54,6 +81,11 @@ def main(requests: BinaryIO, replies: BinaryIO) -> None:
         os.close(said)
         os.close(reported)
         _reply(replies, _outcome(pid, requests.fileno(), (printed, report), job["most"]))
+
+
+def _exit(code: Any = None) -> NoReturn:
+    """`exit` and `quit`."""
+    raise SystemExit(code)
 
 
 def _reply(replies: BinaryIO, message: Any) -> None:
@@ -124,9 +156,10 @@ def _perform(job: dict[str, Any]) -> NoReturn:
     """Runs the program, and reports."""
     is_program = job["kind"] == "program"
     names = _names("__main__" if is_program else "answer")
+    names.update(_given(as_judge=job["kind"] == "call" or "class Solution" in job["code"]))
     own_builtins = dict(vars(builtins))
     try:
-        _run(job["setup"], job["code"], names)
+        _run(job["setup"], job["code"], names, is_program=is_program)
         if job["kind"] == "call":
             _call(job["function"], job["arguments"], names)
         elif job["kind"] == "tests":
@@ -166,8 +199,24 @@ def _names(name: str) -> dict[str, Any]:
     return module.__dict__
 
 
-def _run(setup: str, code: str, names: dict[str, Any]) -> None:
-    """The setup, then the program; in one piece where the program is only a rest: the body of a function."""
+def _given(*, as_judge: bool) -> dict[str, Any]:
+    """Names that a program may use without their import: those of annotations, and what a judge of functions has."""
+    names = {name: value for name, value in vars(typing).items() if name in typing.__all__ and name[0].isupper()}
+    if not as_judge:
+        return names
+    names.update({name: __import__(name) for name in _MODULES_OF_JUDGES})
+    for module, chosen in _NAMES_OF_JUDGES.items():
+        names.update({name: vars(__import__(module))[name] for name in chosen.split()})
+    nodes: dict[str, Any] = {"__name__": "answer"}
+    exec(_NODES, nodes)
+    return {**names, "ListNode": nodes["ListNode"], "TreeNode": nodes["TreeNode"]}
+
+
+def _run(setup: str, code: str, names: dict[str, Any], *, is_program: bool) -> None:
+    """The setup, then the program; in one piece where the program is only a rest: the body of a function.
+
+    Where only its functions matter, a program may end by itself, or for want of input to an example of its use.
+    """
     try:
         program = compile(code, "<answer>", "exec", dont_inherit=True)
     except SyntaxError:
@@ -179,7 +228,8 @@ def _run(setup: str, code: str, names: dict[str, Any]) -> None:
     except BaseException as error:  # noqa: BLE001 - programs raise anything
         _report(b"S" + _described(error))
     os.write(_REPORT, b"R")
-    exec(program, names)
+    with contextlib.suppress(() if is_program else (EOFError, SystemExit)):  # type: ignore[arg-type]
+        exec(program, names)
 
 
 def _call(function: str, arguments: list[Any], names: dict[str, Any]) -> NoReturn:
