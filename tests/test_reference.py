@@ -1,7 +1,10 @@
 """The reference of settings is what the code says. `UPDATE_GOLDEN=1 pytest tests/test_reference.py` writes it anew."""
 
 import dataclasses
+import json
 import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,11 @@ def default_of(field: "dataclasses.Field[Any]") -> str:
     """The default as TOML; empty where a setting is unset."""
     if field.default is None or field.default == ():
         return ""
-    return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{str(field.default).lower()}`"
+    if isinstance(field.default, str):
+        return f"`'{field.default}'`" if "\\" in field.default else f'`"{field.default}"`'
+    if isinstance(field.default, tuple):
+        return f"`{json.dumps(field.default)}`"
+    return f"`{str(field.default).lower()}`"
 
 
 def flag_of(section: str, field: "dataclasses.Field[Any]") -> str:
@@ -66,3 +73,12 @@ def test_the_reference_of_settings_is_up_to_date(repository: Path) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         page.write_text(reference())
     assert page.read_text() == reference()
+
+
+def test_defaults_and_blocks_of_toml_are_toml(repository: Path) -> None:
+    """What people copy out of a page can be read."""
+    rows = [default_of(field)[1:-1] for cls in SECTIONS.values() for field in dataclasses.fields(cls)]
+    assert all(tomllib.loads(f"value = {row}") for row in rows if row)
+    pages = [repository / "README.md", *(repository / "recipes").glob("*.md"), *(repository / "docs").glob("**/*.md")]
+    blocks = [block for page in pages for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)]
+    assert all(tomllib.loads(block) for block in blocks)

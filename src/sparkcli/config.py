@@ -123,6 +123,8 @@ class VerifyConfig:
     timeout: float = option(5.0, "seconds for one completion; its worker is then killed", low=0.1)
     memory: int = option(2048, "MiB of memory (address space) of a worker", low=256)
     max_error_share: float = option(0.05, "larger share of null rewards: exit code 4", low=0.0, high=1.0)
+    on_error: Literal["stop", "skip"] = option("stop", "at a line that is no rollout, or names an unknown verifier: "
+                                                       "stop, or tell it and go on; a loop always stops")
 
 
 @dataclass(frozen=True, kw_only=True)

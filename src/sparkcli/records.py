@@ -158,6 +158,8 @@ class Verdict:
     extracted: str | None = doc("the answer that was read from the completion", default=None)
     verifier: str = doc("which verifier spoke")
     reason: str | None = doc("one line on why, where the status needs one", default=None)
+    is_unreadable: bool = doc("`wrong`, since the answer is in a notation that the verifier does not know",
+                              default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

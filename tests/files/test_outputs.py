@@ -27,6 +27,26 @@ def test_ids_and_answers_may_be_numbers(tmp_path: Path):
     assert [(r.id, r.sample, r.answer) for r in found] == [("7", 0, "5"), ("7", 1, "0.5")]
 
 
+def test_a_list_of_answers_is_one_of_texts_as_json(tmp_path: Path):
+    found = read(tmp_path, {"completion": "x", "answer": ["A", "C"]}, {"completion": "x", "answer": [1, 2.50]})
+    assert [r.answer for r in found] == ['["A","C"]', '["1","2.5"]']
+
+
+def test_broken_lines_can_be_left_out(tmp_path: Path):
+    path, errors = tmp_path / "outputs.jsonl", list[str]()
+    path.write_text('{"completion": "x"}\nbroken\n{"completion": "y", "id": "b"}\n{"response": "z"}\n[1]\n')
+    outputs = read_outputs(str(path), Rollout, lambda error: errors.append(str(error).partition("outputs.jsonl:")[2]))
+    assert [rollout.completion for rollout in outputs] == ["x", "y"]
+    assert [error[:15] for error in errors] == ["2: not JSON: un", "4: completion: ", "5: expected a J"]
+
+
+def test_a_file_of_broken_lines_is_an_error(tmp_path: Path):
+    path = tmp_path / "outputs.jsonl"
+    path.write_text("broken\n" * 2)
+    with pytest.raises(InputError, match=r"no line is a rollout record; the first: .*outputs.jsonl:1: not JSON"):
+        list(read_outputs(str(path), Rollout, lambda error: None))
+
+
 def test_neighbours_with_an_id_are_counted_off_as_a_group(tmp_path: Path):
     found = read(tmp_path, *({"id": id, "completion": "x"} for id in "aabbba"))
     assert [(r.id, r.sample, r.samples) for r in found] == [
@@ -61,7 +81,12 @@ def test_what_came_before_a_broken_line_is_handed_on(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("value", "message"), [
-    ({"answer": "1"}, "1: prompt: expected in a rollout record, missing"),
+    ({"prompt": "?"}, "1: completion: expected in a rollout record, missing$"),
+    ({"response": "x"}, "1: completion: expected in a rollout record, missing; rename 'response', if that is what"),
+    ({"id": "a", "prompt": "?", "generations": ["x"], "answer": "1"}, "missing; rename 'generations', if that is"),
+    ({"answer": "1"}, "1: completion: expected in a rollout record, missing; 'answer' is the gold answer here"),
+    ({"completion": "x", "sample": 0}, "1: samples: expected beside 'sample', missing; give both, or neither"),
+    ({"completion": "x", "samples": 4}, "1: sample: expected beside 'samples', missing; give both, or neither"),
     ({"completion": 4}, "1: completion: expected a string, found an integer"),
     ({"completion": "x", "id": [7]}, "1: id: expected a string, found a list"),
     ({"completion": "x", "answer": True}, "1: answer: expected a string or null, found true or false"),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sparkcli.config import VerifyConfig
+from sparkcli.config import ShapingConfig, VerifyConfig
 from sparkcli.errors import InputError, UsageError
 from sparkcli.records import Rollout
 from sparkcli.verdicts.referee import Referee, verify
@@ -141,6 +141,33 @@ def test_an_unknown_verifier_names_the_prompt(referee: Referee):
         list(referee.verify([rollout("1", "1", 7, verifier="mth")]))
     with pytest.raises(UsageError, match="--verifier: verifier: unknown name 'mth'"):
         Referee(VerifyConfig(verifier="mth"))
+
+
+def test_a_rollout_of_an_unknown_verifier_can_be_left_out(referee: Referee):
+    errors: list[InputError] = []
+    rollouts = [equal(1), rollout("1", "1", 2, verifier="mth"), equal(3)]
+    assert [scored.id for scored in referee.verify(rollouts, skip=errors.append)] == ["1", "3"]
+    assert [str(error)[:10] for error in errors] == ["prompt '2'"]
+
+
+@pytest.mark.parametrize(("completion", "lines"), [
+    (r"<think>7/2?</think>So \boxed{3 1/2}</s>", [
+        r"said        'So \\boxed{3 1/2}', without what was thought and the markers of its end",
+        "read        '3 1/2', from the last box",
+        r"rewritten   answer: 3\frac{1}{2}", "read as     answer: 7/2", "read as     gold: 7/2"]),
+    (r"<think>\boxed{7/2}", ["found       no_answer, at once: nothing was said but a thought"]),
+    (r"\boxed{\begin{foo}1}", ["read as     answer: nothing: it cannot be read as mathematics"]),
+])
+def test_what_was_made_of_an_answer_is_explained(completion: str, lines: list[str]):
+    with Referee(VerifyConfig(jobs=1, timeout=30.0)) as mathematician:
+        explained = mathematician.explain(rollout(r"\frac{7}{2}", "", completion=completion), ShapingConfig())
+    assert set(lines) <= set(explained)
+
+
+def test_answers_in_an_unknown_notation_are_told_from_wrong_ones():
+    config = VerifyConfig(jobs=1, timeout=30.0, verifier='{"name": "all", "of": ["math", "exact"]}')
+    answers = [rollout("5", r"\begin{foo}1"), rollout("5", "6")]
+    assert [scored.verdict.is_unreadable for scored in verify(answers, config)] == [True, False]
 
 
 def test_a_record_that_is_wrong_comes_after_the_verdicts_before_it(referee: Referee):

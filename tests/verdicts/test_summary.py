@@ -1,5 +1,7 @@
 """What a stream of verdicts comes to, in numbers."""
 
+import dataclasses
+
 from sparkcli.records import STATUSES_WITH_REWARD, Scored, Status, Verdict
 from sparkcli.verdicts.summary import Summary
 
@@ -27,6 +29,15 @@ def test_counts():
         "  solve: 2 correct, 1 timeout, 1 wrong, 1 no_answer, 1 error",
         "mean reward 0.500; unknown 25.0%; groups: 1 all right, 1 all wrong, 1 mixed, 1 unknown; "
         "with a signal: 1"]
+
+
+def test_answers_that_cannot_be_read_are_counted_apart():
+    summary = Summary()
+    for is_unreadable in (True, False, True):
+        verdict = Verdict(status="wrong", verifier="math", is_unreadable=is_unreadable)
+        summary.add(dataclasses.replace(scored("a", "wrong"), verdict=verdict))
+    assert summary.unreadable == 2
+    assert summary.text().splitlines()[0] == "3 verdicts: 3 wrong; unreadable answers among the wrong: 2"
 
 
 def test_nothing_at_all():

@@ -109,3 +109,70 @@ def test_a_completion_that_is_the_text_of_an_option():
 def test_options_are_texts(options: list[object]):
     with pytest.raises(InputError, match="verifier choice: options: expected at most 26 texts"):
         resolve({"name": "choice", "options": options}, "here")
+
+
+@pytest.mark.parametrize(("completion", "named"), [
+    ("The answer is B because the mass is larger.", "B"),
+    (r"So \boxed{\langle H\rangle \ll \Delta E}. Hence: **Answer: D**", "D"),
+    ("Therefore, option B is correct.", "B"),
+    ("The answer is (B), since it is larger.", "B"),
+    ("B because it is larger", "B"),
+    ("B, as shown above", "B"),
+    ('It doubles the force.\n\n**B**', "B"),
+    ('Working.\n\n(C)', "C"),
+    ('A\nB\nC', None),
+    ('Working\n\nOption D', "D"),
+    ("The correct choice is (C): 12 cm", "C"),
+    (r"\boxed{A or B}, rather (B)", None),
+    (r"\boxed{A} or \boxed{B}. The answer is A.", None),
+    ("The answer is either A or B.", None),
+    ("The answer is A or B because of this.", None),
+    ("A is a vowel", None),
+    ("B is nice", None),
+    ('\\boxed{5\\text{ J}}\nSo the answer is B.', "B"),
+    ('\\boxed{["A","C"]}', "A, C"),
+    (r"\boxed{\{A, C\}}", "A, C"),
+    (r"\boxed{[B]}", "B"),
+    ("The answer is A and C, since both hold.", "A, C"),
+    ("Thus the answer is B.</s>", "B"),
+    ("ANSWER: B", "B"),
+    ("Answer: (B) 12 cm", "B"),
+    ("My answer is B.", "B"),
+    ("The answer must be D, the largest of all.", "D"),
+    ("Only C is correct.", "C"),
+    ("So C is the right option.", "C"),
+    ("Option A is not correct. Option C is correct.", "C"),
+    ("C is incorrect.", None),
+    ("The answer is not B.", None),
+    ("The best option is (A).", "A"),
+    ("Correct answer: B) 12", "B"),
+    ('**Final Answer**\n\nB', "B"),
+    ("Final answer: **B. 12 cm**", "B"),
+    ("<answer>B</answer>", "B"),
+    ("<answer>(B) because it is</answer>", "B"),
+    ("I think the answer is B", "B"),
+    ("The answer could be B", None),
+    ("Answer: B or C", None),
+    (r"Either \boxed{A} or \boxed{B}", None),
+    ("The answer is B? Not sure", None),
+    ("The answer is B but C is possible", None),
+    ("Answer: none of them", None),
+    ("The answer is B, not C.", "B"),
+    ("The answer is A, B, or C", None),
+    ("A, because B is wrong", "A"),
+    ("E", "E"),
+    ('A.\nB is wrong.', "A"),
+    ("The answers are A, C and D because they hold", "A, C, D"),
+    ("答案是B，因为2+3=5。", "B"),
+    ("所以选B", None),
+])
+def test_options_in_prose(completion: str, named: str | None):
+    assert verdict("B", completion).extracted == named
+
+
+@pytest.mark.parametrize(("gold", "answer", "expected"), [
+    ('["A","C"]', "A, C", "correct"), ('["A", "C"]', "C and A", "correct"), ("['A', 'C']", "AC", "correct"),
+    ('["A"]', "A", "correct"), ('["A","C"]', "A", "wrong"), ('["A","C"]', "A or C", "no_answer"),
+    ("A", '["A"]', "correct"), ("A, C", r"\{A, C\}", "correct"), ('["cat"]', "A", "gold_unparseable")])
+def test_lists_of_letters(gold: str, answer: str, expected: str):
+    assert verdict(gold, rf"\boxed{{{answer}}}").status == expected

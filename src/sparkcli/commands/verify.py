@@ -1,5 +1,6 @@
 """`verify`: rollouts in, verdicts and rewards out. Streams, in input order."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -32,14 +33,22 @@ def verify(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, 
     from sparkcli.verdicts.referee import Referee
     from sparkcli.verdicts.summary import Summary
 
-    records = Inputs(rollouts, Rollout, read_outputs)
+    skipped = 0
+
+    def skip(error: InputError) -> None:
+        nonlocal skipped
+        skipped += 1
+        console.warn(f"skipped: {error}")
+
+    skip_errors = skip if config.on_error == "skip" else None
+    records = Inputs(rollouts, Rollout, partial(read_outputs, skip=skip_errors))
     if explain is not None:
         _explain(explain, records, config, shaping)
         return
     summary = Summary()
     with (Output(out, resume=resume) as sink, Referee(config) as referee,
           console.progress("verify", records=out) as advance):
-        for verdict in referee.verify(sink.skip_done(records), records.source):
+        for verdict in referee.verify(sink.skip_done(records), records.source, skip_errors):
             scored = shape(verdict, shaping)
             sink.write(scored)
             if records.is_quiet():
@@ -47,7 +56,7 @@ def verify(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, 
             summary.add(scored)
             advance(1)
         records.check()
-    console.say(summary.text())
+    console.say(f"{summary.text()}{f'; {skipped} lines skipped' if skipped else ''}")
     if summary.error_share > config.max_error_share:
         raise GateError(f"{summary.error_share:.1%} of the verdicts say nothing about the answer; allowed: "
                         f"{config.max_error_share:.1%} (--max-error-share); see verdict.reason")

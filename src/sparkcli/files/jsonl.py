@@ -11,7 +11,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar, cast
 
@@ -27,6 +27,9 @@ T = TypeVar("T", bound=Prompt)
 
 _BUFFER = 1 << 17
 """Bytes: records have kilobytes, and a call of the system for every few of them adds up."""
+
+Skip = Callable[[InputError], None]
+"""Is handed the errors of lines that are left out."""
 
 
 def open_input(path: str) -> BinaryIO:
@@ -83,15 +86,31 @@ def read(path: str, cls: type[R]) -> Iterator[R]:
     return of_lines(((place, decode(line, place)) for place, line in lines(path)), path, cls)
 
 
-def of_lines(values: Iterable[tuple[str, Any]], path: str, cls: type[R]) -> Iterator[R]:
-    """The records of decoded lines of a file, each with its place. Raises as `read` does."""
+def of_lines(values: Iterable[tuple[str, Any]], path: str, cls: type[R], skip: Skip | None = None) -> Iterator[R]:
+    """The records of decoded lines of a file, each with its place; what is an error instead is raised in its turn.
+
+    Raises as `read` does. With `skip` lines that are no records are left out, as long as there are others.
+    """
+    name = "stdin" if path == "-" else path
     folder = Path.cwd() if path == "-" else Path(path).absolute().parent
-    empty = True
+    read, errors = 0, list[InputError]()
     for place, value in values:
-        empty = False
-        yield absolute_images(from_json(cls, value, place), folder)
-    if empty:
-        raise InputError(f"{'stdin' if path == '-' else path}: empty; expected {cls.__name__.lower()} records")
+        try:
+            if isinstance(value, InputError):
+                raise value
+            record = absolute_images(from_json(cls, value, place), folder)
+        except InputError as error:
+            if skip is None:
+                raise
+            skip(error)
+            errors = errors or [error]
+        else:
+            read += 1
+            yield record
+    if not read and errors:
+        raise InputError(f"{name}: no line is a {cls.__name__.lower()} record; the first: {errors[0]}")
+    if not read:
+        raise InputError(f"{name}: empty; expected {cls.__name__.lower()} records")
 
 
 class Output:

@@ -39,6 +39,7 @@ _HINTS = ("think", "thought", "reasoning", "scratchpad", "monologue", "analysis"
 """What is in any text with a begin or an end, in small letters."""
 _BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")
 """With which harmony's markers begin where they were taken out of the text."""
+_FIRST_WORDS = ("analysis", "Here")
 _PROSE = re.compile(r"\s*Here(?: is|'s) my thought process:")
 _PROSE_END = re.compile(r"Here(?: is|'s) my response:")
 _FRAME = re.compile(
@@ -64,11 +65,17 @@ def reply(completion: str, *, in_thought: bool = False) -> str:
     >>> reply("1, so it is 1", in_thought=True), reply("1?</think>2.<|im_end|>", in_thought=True)
     ('', '2.')
     """
-    if in_thought or any(map(completion.lower().__contains__, _HINTS)):
+    if in_thought or _may_have_marker(completion):
         completion = _FRAME.sub("", "\n".join(_outside(_after_words(completion), in_thought)[0]))
     if "<" in completion and (turn := _NEXT_TURN.search(completion)):
         completion = completion[:turn.start()]
     return _without_ends(completion.strip())
+
+
+def _may_have_marker(text: str) -> bool:
+    """Whether a closer look is worth its time."""
+    has_bracket = "<" in text or "[" in text or "◁" in text
+    return text[:64].lstrip().startswith(_FIRST_WORDS) or (has_bracket and any(map(text.lower().__contains__, _HINTS)))
 
 
 def _after_words(text: str) -> str:

@@ -40,12 +40,14 @@ class Pending:
         if isinstance(self.made, Check):
             yield self.made
 
-    def explained(self) -> Iterator[str]:
+    def explained(self, gold: str) -> Iterator[str]:
         """How the finding came about, in lines for people."""
         options = ", ".join(f"{name}={value!r}" for name, value in self.chosen.options.items())
         yield f"verifier    {self.name}{f' ({options})' if options else ''}"
         if self.reading is not None:
             yield f"read        {shown(self.reading.text)}, from {self.reading.how}"
+            if self.finding is not None and self.finding.reward is not None:
+                yield from self.chosen.verifier.notes(gold, self.reading.text, self.chosen.options)
         if self.finding is not None:
             place = "by a worker" if isinstance(self.made, Check) else "at once"
             yield f"found       {self.finding.status}, {place}: {self.finding.reason}"
@@ -82,10 +84,10 @@ class PendingParts:
         for part in self.parts:
             yield from part.checks
 
-    def explained(self) -> Iterator[str]:
+    def explained(self, gold: str) -> Iterator[str]:
         """How the finding came about, in lines for people: part by part, then the combination."""
         for part in self.parts:
-            yield from part.explained()
+            yield from part.explained(gold)
         if self.finding is not None:
             yield f"combined    {self.name}: {self.finding.status}"
 

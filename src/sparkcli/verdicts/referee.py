@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from sparkcli.config import ShapingConfig, VerifyConfig
 from sparkcli.errors import InputError, UsageError
+from sparkcli.files.jsonl import Skip
 from sparkcli.files.stdin import Stdin
 from sparkcli.json_values import to_bytes
 from sparkcli.method.shaping import shape
@@ -65,10 +66,12 @@ class Referee:
         """Kills the workers; no more verdicts afterwards."""
         self._pool.close()
 
-    def verify(self, rollouts: Iterable[Rollout], source: Stdin | None = None) -> Iterator[Scored]:
+    def verify(self, rollouts: Iterable[Rollout], source: Stdin | None = None, skip: Skip | None = None
+               ) -> Iterator[Scored]:
         """Each rollout with its verdict and reward, in input order; streams, at most 1,024 in flight.
 
         `source`: where the rollouts come from, if that may be quiet for a while: verdicts do not wait for it.
+        `skip`: is handed the errors of rollouts that name no verifier that there is; they are then left out.
 
         A failed rollout, a missing gold answer, a check that runs out of time or memory or brings two workers
         down: each gives that rollout a status without a reward, and the others go on.
@@ -80,7 +83,14 @@ class Referee:
         characters = 0
         try:
             for rollout in rollouts:
-                waiting.append((rollout, self._begin(rollout)))
+                try:
+                    pending = self._begin(rollout)
+                except InputError as error:
+                    if skip is None:
+                        raise
+                    skip(error)
+                    continue
+                waiting.append((rollout, pending))
                 characters += len(rollout.completion)
                 self._pool.pump(wait=False)
                 while waiting and (waiting[0][1].finding or len(waiting) >= _WINDOW
@@ -100,7 +110,7 @@ class Referee:
 
     def explain(self, rollout: Rollout, shaping: ShapingConfig) -> list[str]:
         """How the verdict on one rollout comes about, in lines for people."""
-        pending = self._begin(rollout)
+        pending, said = self._begin(rollout), reply_of(rollout)
         started = time.perf_counter()
         scored = shape(self._finish(rollout, pending), shaping)
         seconds = time.perf_counter() - started
@@ -108,8 +118,10 @@ class Referee:
         sum_of = " + ".join(f"{name} {value:g}" for name, value in (scored.terms or {}).items())
         return [f"{rollout.id} sample {rollout.sample}: {scored.verdict.status}",
                 f"completion  {len(rollout.completion)} characters, {shown(rollout.completion)}",
+                *([] if said == rollout.completion.strip() else [f"said        {shown(said)}, without what was thought "
+                                                                 "and the markers of its end"]),
                 f"gold        {'none' if rollout.answer is None else shown(rollout.answer)}",
-                f"chosen      by {by}", *pending.explained(), f"took        {seconds * 1e3:.1f} ms",
+                f"chosen      by {by}", *pending.explained(rollout.answer or ""), f"took        {seconds * 1e3:.1f} ms",
                 f"reward      {'null' if scored.reward is None else f'{scored.reward:g}'}"
                 f"{f' = {sum_of}' if sum_of else ''}"]
 
@@ -157,5 +169,5 @@ class Referee:
         while (finding := answer.finding) is None:
             self._pool.pump(wait=True)
         verdict = Verdict(status=finding.status, extracted=answer.extracted, verifier=answer.name,
-                          reason=finding.reason)
+                          reason=finding.reason, is_unreadable=finding.is_unreadable)
         return extend(rollout, Scored, verdict=verdict, reward=finding.reward)

@@ -18,6 +18,8 @@ class Summary:
         self._closed_groups: Counter[str] = Counter()
         self._closed_with_signal = 0
         self._rewarded, self._reward_sum, self._unknown = 0, 0.0, 0
+        self.unreadable = 0
+        """Wrong answers in a notation that their verifier does not know."""
         self._term_sums: Counter[str] = Counter()
         self._id: str | None = None
         self._outcomes_G: list[float | None] = []
@@ -32,6 +34,7 @@ class Summary:
         self._rewards_G.append(scored.reward)
         self.statuses[scored.verdict.status] += 1
         self.statuses_by_task[scored.task][scored.verdict.status] += 1
+        self.unreadable += scored.verdict.is_unreadable
         if scored.reward is None:
             self._unknown += 1
             return
@@ -72,7 +75,8 @@ class Summary:
 
     def text(self) -> str:
         """A few lines for a terminal; ends without a line break."""
-        lines = [f"{self.total} verdicts: {_listed(self.statuses)}"]
+        unreadable = f"; unreadable answers among the wrong: {self.unreadable}" if self.unreadable else ""
+        lines = [f"{self.total} verdicts: {_listed(self.statuses)}{unreadable}"]
         if len(self.statuses_by_task) > 1:
             tasks = sorted(self.statuses_by_task.items())
             lines += [f"  {task}: {_listed(counts)}" for task, counts in tasks]

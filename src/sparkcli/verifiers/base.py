@@ -1,6 +1,6 @@
 """What every verifier is: how it reads an answer from a completion, how it compares that with the gold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,6 +48,11 @@ def accept(options: Options) -> None:
     """The validation of a verifier whose options need no more than their types."""
 
 
+def unexplained(gold: str, answer: str, options: Options) -> Iterator[str]:
+    """The notes of a verifier whose reasons say all there is."""
+    return iter(())
+
+
 def never(options: Options) -> bool:
     """Of a verifier that is given replies alone."""
     return False
@@ -65,7 +70,8 @@ class Verifier:
 
     An `isolated` verifier runs code that can hang, crash or eat memory: its `check` only runs in a worker process.
     Its `quick` answers in the parent what surely has one verdict, and is None for the rest; `warm` is run in the
-    worker before the clock of the first check.
+    worker before the clock of the first check. `notes` are for people who ask how a verdict came about: what was made
+    of gold and answer before they were compared, in lines.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Verifier:
     quick: Callable[[str, str, Options], Finding | None] = undecided
     warm: Callable[[], object] = nothing
     sees_thoughts: Callable[[Options], bool] = never
+    notes: Callable[[str, str, Options], Iterator[str]] = unexplained
 
     def verify(self, gold: str, completion: str, options: Options | None = None) -> Verdict:
         """The verdict on one completion, in this process and without a time limit."""
@@ -88,4 +95,5 @@ class Verifier:
             return Verdict(status="no_answer", verifier=self.name)
         finding = self.quick(gold, reading.text, chosen) or self.check(gold, reading.text, chosen)
         extracted = None if reading.is_whole else reading.text
-        return Verdict(status=finding.status, extracted=extracted, verifier=self.name, reason=finding.reason)
+        return Verdict(status=finding.status, extracted=extracted, verifier=self.name, reason=finding.reason,
+                       is_unreadable=finding.is_unreadable)

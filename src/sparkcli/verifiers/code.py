@@ -103,7 +103,7 @@ def check(gold: str, answer: str, options: Options) -> Finding:
             return Finding("gold_unparseable", "the tests call a function that nothing names: give it as entry_point")
         if not functions:
             return Finding("wrong", "the program defines no function that the tests could call")
-        tests = tuple(replace(test, job=replace(test.job, function=test.job.function or functions[0])) for test in tests)
+        tests = tuple(replace(test, job=replace(test.job, function=functions[0])) for test in tests)
     try:
         return _finding(tests, answer, options)
     except BaseException:

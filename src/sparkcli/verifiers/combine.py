@@ -29,19 +29,20 @@ def combined(kind: Kind, findings: Sequence[Finding], weights: Sequence[float], 
     """
     reason = "; ".join(f"{name}: {finding.status}, {finding.reason}"
                        for name, finding in zip(names, findings, strict=True))
+    is_unreadable = any(finding.is_unreadable for finding in findings)
     known = [finding for finding in findings if finding.reward is not None]
     is_right = [finding.status == "correct" for finding in known]
     if kind == "any" and any(is_right):
         return Finding("correct", reason)
     if kind == "all" and not all(is_right):
-        return Finding(_failure(known), reason)
+        return Finding(_failure(known), reason, is_unreadable=is_unreadable)
     if len(known) < len(findings):
         return Finding(next(finding.status for finding in findings if finding.reward is None), reason)
     status = "correct" if all(is_right) else _failure(known)
     if kind != "weighted":
-        return Finding(status, reason)
+        return Finding(status, reason, is_unreadable=is_unreadable)
     mean = sum(w * (f.reward or 0.0) for w, f in zip(weights, findings, strict=True)) / sum(weights)
-    return Finding(status, reason, mean)
+    return Finding(status, reason, mean, is_unreadable)
 
 
 def _failure(findings: Sequence[Finding]) -> Status:

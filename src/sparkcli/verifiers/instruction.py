@@ -5,9 +5,9 @@ The options have the names of the published rows, so that those work as they are
     {"name": "instruction", "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
      "kwargs": [{}, {"relation": "at least", "num_words": 300}]}
 
-Null arguments are left out. `instructions/table.py` has every instruction. `correct` is a response that follows them all;
-with `partial` the share that is followed is the score. `loose` asks, as IFEval's loose accuracy does, whether any of
-eight forms of the response follows: without its first line, its last line or both, each with and without asterisks.
+Null arguments are left out. `instructions/table.py` has every instruction. `correct` is a response that follows them
+all; with `partial` the share that is followed is the score. `loose` asks, as IFEval's loose accuracy does, whether any
+of eight forms of the response follows: without its first line, its last line or both, each with and without asterisks.
 An empty response follows nothing. Where it cannot be told whether an instruction is followed and none is surely
 violated, the verdict is `error`.
 

@@ -26,8 +26,10 @@ Differences from math-verify 0.9 in a box, all on purpose; tests/verifiers/math_
 Bare equations, which math-verify without a box reads as 0, are in a box here.
 """
 
+import contextlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sparkcli.method.answers import Reading, boxed
 from sparkcli.verifiers.base import Finding, Options, Verifier
@@ -101,6 +103,10 @@ def understood(text: str) -> dict[str, str]:
 
 
 def _unboxed(gold: str) -> str:
+    """A gold answer without its box; of a JSON list of texts, its items."""
+    if gold.startswith('["'):
+        with contextlib.suppress(ValueError):
+            return ", ".join(map(str, json.loads(gold)))
     return boxed(gold) or gold if "box" in gold else gold
 
 
@@ -126,6 +132,13 @@ def _refused(gold: str, answer: str, why: Callable[[str], str | None]) -> Findin
     return None
 
 
+def notes(gold: str, answer: str, options: Options) -> Iterator[str]:
+    """Both sides as they were rewritten and as they were read."""
+    for side, text in (("gold", gold), ("answer", answer)):
+        for step, result in understood(text).items():
+            yield f"{step:<12}{side}: {result}"
+
+
 def warm() -> None:
     """Imports, and what sympy and the grammar do only once: the first `simplify` takes most of a second."""
     from sparkcli.verifiers.mathematics.symbolic import by_algebra
@@ -136,4 +149,4 @@ def warm() -> None:
 
 
 VERIFIER = Verifier(name="math", read=read, check=check, options={"reading": READING}, validate=validate_reading,
-                    isolated=True, quick=quick, warm=warm)
+                    isolated=True, quick=quick, warm=warm, notes=notes)

@@ -228,7 +228,7 @@ def _run(setup: str, code: str, names: dict[str, Any], *, is_program: bool) -> N
     except BaseException as error:  # noqa: BLE001 - programs raise anything
         _report(b"S" + _described(error))
     os.write(_REPORT, b"R")
-    with contextlib.suppress(() if is_program else (EOFError, SystemExit)):  # type: ignore[arg-type]
+    with contextlib.suppress(*() if is_program else (EOFError, SystemExit)):
         exec(program, names)
 
 
