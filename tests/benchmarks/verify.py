@@ -8,13 +8,16 @@ standard library, calls `verify(parse("\boxed{gold}"), parse(completion))` and w
 a row, so it gets whole groups drawn from the file, and rates are compared, turn by turn.
 
 Inputs: the real rollouts of shared/data (400 rows; once, and 50 times under new ids), and made-up ones of
-inputs/mathlike.py, in groups of 8 with 1 to 3 different answers, or with no pair of gold answer and answer twice.
+inputs/mathlike.py, in groups of 8 with 1 to 3 different answers, or with no pair of gold answer and answer twice. Then,
+with one worker and `jobs` 1, each form of answers by itself, of inputs/forms.py: equal answers in another spelling,
+unequal ones, and answers of another form than the gold answer's; no two rows have the same values.
 
-The aims: 20 times the loop's rate on two cores with repeated answers, 4 times with all distinct; a million rows through
-a pipe in less than 300 MB for the parent process.
+The aims: 20 times the loop's rate on two cores with repeated answers, 4 times with all distinct, 10 times with one
+worker on every form; a million rows through a pipe in less than 300 MB for the parent process.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -26,13 +29,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import orjson
 from common import paired_ratio, parser, report, usable_cores
-from inputs import mathlike
+from inputs import forms, mathlike
 
 from sparkcli.config import ShapingConfig, VerifyConfig
 from sparkcli.files.jsonl import Output
@@ -45,10 +49,10 @@ from sparkcli.verdicts.summary import Summary
 SPARKCLI = str(Path(sys.executable).with_name("sparkcli"))
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "math" / "qwen_math_rollouts_50x8.jsonl"
 COPIES = 50
-WARM_UP = [(rf"x^{{{n}}} - y", rf"The answer is \boxed{{\sqrt{{{n}}} + {n}}}.") for n in range(2, 40)]
+WARM_UP = [(rf"\sin x^{{{n}}} - y", rf"The answer is \boxed{{\cos {n} + {n}}}.") for n in range(2, 40)]
 """Gold answers and completions that need a parser."""
 SEED = 1
-REPEATED_AIM, DISTINCT_AIM, MEMORY_AIM = 20, 4, 300
+REPEATED_AIM, DISTINCT_AIM, FORM_AIM, MEMORY_AIM = 20, 4, 10, 300
 DIFFERENT_SHOWN = 20
 
 Row = dict[str, Any]
@@ -71,6 +75,7 @@ def arguments() -> argparse.Namespace:
     made = parser(__doc__.splitlines()[0], repeats=3)
     made.add_argument("--quick", action="store_true", help="a tenth of the rows")
     made.add_argument("--without-memory", action="store_true", help="leave out the million rows")
+    made.add_argument("--only-forms", action="store_true", help="each form of answers, and nothing else")
     return made.parse_args()
 
 
@@ -111,22 +116,34 @@ def with_part(name: str, path: Path, part_groups: int, *, of_first: int | None =
     return Input(name, path, len(lines), part, part_groups * mathlike.SAMPLES)
 
 
-def in_process(source: Path, out: Path) -> float:
-    """Seconds of what the command does; the workers are new, so that they remember nothing, and warm."""
+@contextlib.contextmanager
+def warm_referee(jobs: int = 0) -> Iterator[Referee]:
+    """New workers, so that they remember nothing, that have all been at work."""
     warm = [Rollout(id=f"{i}", prompt="", answer=gold, sample=0, samples=1, completion=text)
             for i, (gold, text) in enumerate(WARM_UP)]
-    with Referee(VerifyConfig()) as referee:
+    with Referee(VerifyConfig(jobs=jobs)) as referee:
         list(referee.verify(warm))
-        if len(referee.worker_pids) < usable_cores():
+        if len(referee.worker_pids) < (jobs or usable_cores()):
             raise RuntimeError("the warm-up did not reach every worker")
-        started = time.perf_counter()
-        summary = Summary()
-        with Output(str(out)) as sink:
-            for verdict in referee.verify(read_outputs(str(source), Rollout)):
-                scored = shape(verdict, ShapingConfig())
-                sink.write(scored)
-                summary.add(scored)
-        return time.perf_counter() - started
+        yield referee
+
+
+def in_process(source: Path, out: Path) -> float:
+    """Seconds of what the command does, without start-up."""
+    with warm_referee() as referee:
+        return verified(referee, source, out)
+
+
+def verified(referee: Referee, source: Path, out: Path) -> float:
+    """Seconds of what the command does with workers that are there."""
+    started = time.perf_counter()
+    summary = Summary()
+    with Output(str(out)) as sink:
+        for verdict in referee.verify(read_outputs(str(source), Rollout)):
+            scored = shape(verdict, ShapingConfig())
+            sink.write(scored)
+            summary.add(scored)
+    return time.perf_counter() - started
 
 
 def as_command(source: Path, out: Path) -> float:
@@ -138,17 +155,23 @@ def as_command(source: Path, out: Path) -> float:
 
 def loop(source: Path, out: Path) -> float:
     """Seconds of the plain loop, in a new process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1, warm_loop) as pool:
         return pool.apply(plain_loop, (source, out))
 
 
-def plain_loop(source: Path, out: Path) -> float:
-    """Seconds, without the import and a warm-up."""
+def warm_loop() -> None:
+    """The import, and what math-verify does only once."""
     from math_verify import parse, verify
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     for gold, text in WARM_UP:
         verify(parse(f"\\boxed{{{gold}}}"), parse(text))
+
+
+def plain_loop(source: Path, out: Path) -> float:
+    """Seconds, without a warm-up."""
+    from math_verify import parse, verify
+
     started = time.perf_counter()
     with source.open() as lines, out.open("w") as sink:
         for line in lines:
@@ -171,6 +194,44 @@ def compared(given: Input, folder: Path, repeats: int) -> dict[str, Any]:
             "rows_per_s": {name: 1 / median(seconds) for name, seconds in per_row.items()},
             "ratio": {name: paired_ratio(per_row["loop"], per_row[name]) for name in ("verify", "command")},
             "different": different(outputs["verify"], outputs["loop"])}
+
+
+def by_form(folder: Path, quick: bool, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The figures of each form, and of each pair of forms, with one worker. Each turn has rows of its own."""
+    rows, part_rows = (150, 30) if quick else (1500, 150)
+    with (warm_referee(jobs=1) as referee,
+          multiprocessing.get_context("spawn").Pool(1, warm_loop) as pool):
+        for name, pairs in form_makers(rows):
+            seconds: dict[str, list[float]] = {"verify": [], "loop": []}
+            differences: list[Row] = []
+            for turn in range(repeats):
+                source, part, ours, theirs = (folder / f"{file}.jsonl" for file in ("form", "part", "ours", "theirs"))
+                lines = [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in form_rows(pairs(turn))]
+                source.write_bytes(b"".join(lines))
+                part.write_bytes(b"".join(lines[:part_rows]))
+                seconds["verify"].append(verified(referee, source, ours) / rows)
+                seconds["loop"].append(pool.apply(plain_loop, (part, theirs)) / part_rows)
+                differences += different(ours, theirs)
+            yield name, {"rows": rows, "loop_rows": part_rows,
+                         "rows_per_s": {side: 1 / median(turns) for side, turns in seconds.items()},
+                         "ratio": {"verify": paired_ratio(seconds["loop"], seconds["verify"])},
+                         "different": differences, "turns": repeats}
+
+
+def form_makers(rows: int) -> Iterator[tuple[str, Callable[[int], Iterator[forms.Pair]]]]:
+    """What makes the pairs of each form from a seed."""
+    for form in forms.FORMS:
+        for name, equal in (("equal", True), ("unequal", False)):
+            yield f"{form}, {name}", partial(forms.pairs, form, rows=rows, equal=equal)
+    for gold, answer in forms.MIXED:
+        yield f"{gold} and {answer}", partial(forms.mixed, gold, answer, rows=rows)
+
+
+def form_rows(pairs: Iterator[forms.Pair]) -> Iterator[Row]:
+    """Rollouts that say no more than their answer."""
+    for place, (gold, answer) in enumerate(pairs):
+        yield {"id": f"{place}", "prompt": "?", "answer": gold, "sample": 0, "samples": 1,
+               "completion": rf"The answer is $\boxed{{{answer}}}$."}
 
 
 def different(ours: Path, theirs: Path) -> list[Row]:
@@ -216,29 +277,33 @@ def peak_mb(pid: int) -> float:
     return int(peak[1]) * 1024 / 1e6 if peak else 0.0
 
 
-def table_row(given: Input, figures: dict[str, Any]) -> list[str]:
+def table_row(name: str, figures: dict[str, Any]) -> list[str]:
     """One input's line of the table."""
-    rates, ratio = figures["rows_per_s"], figures["ratio"]
-    agree = given.part_rows - len(figures["different"])
-    return [f"{given.name}, {given.rows:,}", f"{rates['verify']:,.0f}", f"{rates['command']:,.0f}",
-            f"{rates['loop']:,.0f} ({given.part_rows:,})", f"{ratio['verify']:.1f}", f"{ratio['command']:.1f}",
-            f"{agree / given.part_rows:.1%}"]
+    rates, ratio, loop_rows = figures["rows_per_s"], figures["ratio"], figures["loop_rows"]
+    compared_rows = loop_rows * figures.get("turns", 1)
+    agree = compared_rows - len(figures["different"])
+    return [f"{name}, {figures['rows']:,}", f"{rates['verify']:,.0f}",
+            f"{rates['command']:,.0f}" if "command" in rates else "", f"{rates['loop']:,.0f} ({loop_rows:,})",
+            f"{ratio['verify']:.1f}", f"{ratio['command']:.1f}" if "command" in ratio else "",
+            f"{agree / compared_rows:.1%}"]
 
 
 def main() -> None:
     """Times, prints, and writes the figures if asked."""
     asked = arguments()
     figures: dict[str, Any] = {}
-    table = []
     with tempfile.TemporaryDirectory() as folder:
-        for given in inputs(Path(folder), asked.quick):
-            figures[given.name] = compared(given, Path(folder), asked.repeats)
-            table.append(table_row(given, figures[given.name]))
-    if not asked.without_memory and Path("/proc/self/status").exists():
+        if not asked.only_forms:
+            for given in inputs(Path(folder), asked.quick):
+                figures[given.name] = compared(given, Path(folder), asked.repeats)
+        figures.update(by_form(Path(folder), asked.quick, asked.repeats))
+    table = [table_row(name, found) for name, found in figures.items()]
+    if not (asked.without_memory or asked.only_forms) and Path("/proc/self/status").exists():
         peaks = memory(100_000 if asked.quick else 1_000_000)
         figures["peak_mb"] = {str(rows): peak for rows, peak in peaks.items()}
         table += [[f"peak at {rows:,}", f"{peak:.0f} MB", *[""] * 5] for rows, peak in peaks.items()]
-    report(f"rows per second; aims: {REPEATED_AIM} x repeated, {DISTINCT_AIM} x distinct, below {MEMORY_AIM} MB",
+    report(f"rows per second; aims: {REPEATED_AIM} x repeated, {DISTINCT_AIM} x distinct, {FORM_AIM} x each form with "
+           f"one worker, below {MEMORY_AIM} MB",
            ["input, rows", "verify", "command", "loop (rows)", "x", "cmd x", "agree"], table, figures,
            asked.json)
     for name, found in figures.items():

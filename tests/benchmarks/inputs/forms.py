@@ -13,7 +13,7 @@ Spellings = list[str]
 """One answer as it can be written; the first is the gold answer."""
 
 
-def pairs(form: str, *, rows: int, seed: int, equal: bool) -> Iterator[Pair]:
+def pairs(form: str, seed: int, *, rows: int, equal: bool) -> Iterator[Pair]:
     """Gold answers and answers of one form."""
     numbers = random.Random(f"{seed} {form} {equal}")
     made = _distinct(FORMS[form], numbers)
@@ -22,7 +22,7 @@ def pairs(form: str, *, rows: int, seed: int, equal: bool) -> Iterator[Pair]:
         yield gold, numbers.choice(others if equal else next(made))
 
 
-def mixed(gold: str, answer: str, *, rows: int, seed: int) -> Iterator[Pair]:
+def mixed(gold: str, answer: str, seed: int, *, rows: int) -> Iterator[Pair]:
     """Gold answers of one form, answers of another."""
     numbers = random.Random(f"{seed} {gold} {answer}")
     golds, answers = _distinct(FORMS[gold], numbers), _distinct(FORMS[answer], numbers)

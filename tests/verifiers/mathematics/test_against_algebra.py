@@ -46,14 +46,17 @@ def differences(pairs: list[tuple[str, str]]) -> tuple[list[str], int, int]:
     return found, statuses.count("correct"), statuses.count("wrong")
 
 
+_LETTER = re.compile(r"(?:^|[=,(\[{&])\s*[a-z]\s*(?:\^\{?\\circ\}?|\\text\{[^{}]*\})?(?:$|[=,)\]}&])")
+
+
 def _has_letter(*sides: str) -> bool:
-    """Whether a bare letter is an answer, or an item or a side of one."""
-    return any(re.search(r"(?:^|[=,(\[{&])\s*[a-z]\s*(?:$|[=,)\]}&])", side) for side in sides)
+    """Whether a bare letter, perhaps with a unit, is an answer, or an item or a side of one."""
+    return any(map(_LETTER.search, sides))
 
 
-FORMS = [(f"{form}, {'equal' if equal else 'unequal'}", forms.pairs(form, rows=20, seed=3, equal=equal))
+FORMS = [(f"{form}, {'equal' if equal else 'unequal'}", forms.pairs(form, 3, rows=20, equal=equal))
          for form in forms.FORMS for equal in (True, False)]
-FORMS += [(f"{gold} and {answer}", forms.mixed(gold, answer, rows=20, seed=3)) for gold, answer in forms.MIXED]
+FORMS += [(f"{gold} and {answer}", forms.mixed(gold, answer, 3, rows=20)) for gold, answer in forms.MIXED]
 
 
 @pytest.mark.usefixtures("_by_algebra_only")

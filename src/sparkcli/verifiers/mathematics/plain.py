@@ -40,6 +40,7 @@ _CONSTANTS = frozenset(
 _EQUAL_TEXT = Finding("correct", "equal text")
 _EQUAL_NUMBERS = Finding("correct", "equal numbers")
 _DIFFERENT_NUMBERS = Finding("wrong", "different numbers")
+_WORD_FOR_NUMBER = Finding("wrong", "a word and a number")
 
 _T = TypeVar("_T")
 
@@ -119,7 +120,8 @@ def _by_number(gold: str, answer: str) -> Finding | None:
     expected = _number(gold)
     found = _number(answer.replace(",", ".") if "." in gold and _DECIMAL_COMMA.fullmatch(answer) else answer)
     if expected is None or found is None:
-        return None
+        is_word = (expected and are_words(answer)) or (found and are_words(gold))
+        return _WORD_FOR_NUMBER if is_word else None
     if expected.is_percent != found.is_percent:
         return _by_percent(*(expected.value, found.value) if expected.is_percent else (found.value, expected.value))
     return _by_value(expected.value, found.value)
