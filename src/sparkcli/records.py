@@ -295,6 +295,33 @@ def _move_of(source: Any, target: Any) -> _Move:
 _move: Callable[[Any, Any], _Move] = functools.cache(_move_of)  # mypy holds type[R] to be unhashable
 
 
+class UniqueIds:
+    """Gives each prompt of a stream an id of its own: the second with an id gets `-2` behind it, the third `-3`. What
+    is drawn for a prompt depends on its id, and samples with one id are one group."""
+
+    def __init__(self) -> None:
+        self.renamed = 0
+        """Prompts that had the id of an earlier one."""
+        self.first: str | None = None
+        """The first id that was made so."""
+        self._taken: dict[str, int] = {}
+
+    def __call__(self, prompt: R) -> R:
+        """The prompt, under an id that no earlier one has."""
+        number = self._taken.get(prompt.id, 0) + 1
+        name = prompt.id if number == 1 else f"{prompt.id}-{number}"
+        while name in self._taken and number > 1:
+            number += 1
+            name = f"{prompt.id}-{number}"
+        self._taken[prompt.id] = number
+        if name == prompt.id:
+            return prompt
+        self._taken[name] = 1
+        self.renamed += 1
+        self.first = self.first or name
+        return dataclasses.replace(prompt, id=name)
+
+
 def groups(rollouts: Iterable[G]) -> Iterator[list[G]]:
     """Neighbours with the same prompt id, as lists; streams.
 

@@ -9,14 +9,14 @@ import typer
 from sparkcli.commands.console import Console
 from sparkcli.commands.inputs import Inputs
 from sparkcli.commands.options import Out, Resume, command
-from sparkcli.commands.sampling import Questions, opened
+from sparkcli.commands.sampling import Questions, opened, tell_renamed
 from sparkcli.config import ModelConfig, ReflectConfig, ServerConfig
 from sparkcli.files.jsonl import Output
 from sparkcli.files.templates import read_templates
 from sparkcli.method.judging import Sample
 from sparkcli.method.reflecting import reflect as reflected
 from sparkcli.method.templates import Templates
-from sparkcli.records import Prompt, Rollout, from_json, to_json
+from sparkcli.records import Prompt, Rollout, UniqueIds, from_json, to_json
 
 CHUNK = 512
 """Answers that take their turns together: enough to fill a batch, little to lose."""
@@ -38,7 +38,8 @@ def reflect(records: Answers = "-", *, out: Out = "-", resume: Resume = False, m
     with (Output(out, resume=resume) as sink, opened(model, config, server, console) as engine,
           console.progress("reflect", records=out) as advance):
         sample = Questions(engine, config.drawing(1))
-        todo = iter(sink.skip_done(map(_typed, given)))
+        unique = UniqueIds()
+        todo = iter(sink.skip_done(_typed(record, unique) for record in given))
         while chunk := list(itertools.islice(todo, CHUNK)):
             answers = list(_answers(chunk, sample))
             for record in reflected(answers, sample, config, templates, config.seed):
@@ -47,13 +48,16 @@ def reflect(records: Answers = "-", *, out: Out = "-", resume: Resume = False, m
                 changed += record.rounds > 0
             advance(len(chunk))
         given.check()
+    tell_renamed(unique, console)
     console.say(f"reflected on {total} answers; tried again: {changed}")
     sample.report(console)
 
 
-def _typed(record: Prompt) -> Prompt:
-    """A line with a completion is a rollout."""
-    return from_json(Rollout, to_json(record), f"record {record.id!r}") if "completion" in record.extra else record
+def _typed(record: Prompt, unique: UniqueIds) -> Prompt:
+    """A line with a completion is a rollout, of which several may have one prompt's id."""
+    if "completion" in record.extra:
+        return from_json(Rollout, to_json(record), f"record {record.id!r}")
+    return unique(record)
 
 
 def _answers(records: Sequence[Prompt], sample: Sample) -> Iterator[Rollout]:

@@ -7,7 +7,7 @@ from sparkcli.commands.console import Console
 from sparkcli.config import ModelConfig, RolloutConfig, SamplingConfig, ServerConfig
 from sparkcli.engines.base import Engine
 from sparkcli.errors import SparkError
-from sparkcli.records import Prompt, Rollout
+from sparkcli.records import Prompt, Rollout, UniqueIds
 
 
 @contextlib.contextmanager
@@ -58,3 +58,10 @@ def tell_failures(total: int, failed: int, first: str | None, console: Console) 
         raise SparkError(f"no prompt could be sampled; the first error: {first}")
     if failed:
         console.warn(f"{failed} of {total} prompts could not be sampled; the first error: {first}")
+
+
+def tell_renamed(unique: UniqueIds, console: Console) -> None:
+    """Warns of prompts that shared an id."""
+    if unique.renamed:
+        console.warn(f"{unique.renamed} prompts have the id of an earlier one; they are sampled apart, as "
+                     f"{unique.first!r} and the like")

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sparkcli.errors import InputError
 from sparkcli.files.images import load_images
-from sparkcli.method.messages import Chat, chat_of
+from sparkcli.method.answers import final_answer
+from sparkcli.method.messages import Chat, begun, chat_of
 from sparkcli.models.chat_template import plain, render
 from sparkcli.models.processor import counts_pixels
 from sparkcli.models.reader import Reader
@@ -18,6 +19,15 @@ from sparkcli.records import Prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class TooLongError(InputError):
+    """A prompt of more tokens than allowed, or than leave room for a reply."""
+
+    def __init__(self, message: str, length: int) -> None:
+        super().__init__(message)
+        self.length = length
+        """In tokens."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,17 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
 
     Raises:
         InputError: too long, empty, images that cannot be read or for a model that reads none, messages that the
-            template refuses, or image tokens that would have to attend to each other both ways.
+            template refuses, a begun reply that has its answer already, or image tokens that would have to attend to
+            each other both ways.
     """
     chat = chat_of(prompt)
     if chat.images and reader.processor is None:
         raise InputError(f"prompt {prompt.id!r}: has images, and {reader.name} reads text only; "
                          "give a vision-language model with -m")
+    if chat.continues and final_answer(begun(prompt)) is not None:
+        raise InputError(f"prompt {prompt.id!r}: the assistant's last message, which is to be continued, has an answer "
+                         "already, which would pass for the model's; end it before the answer, or leave it out, as "
+                         "`sparkcli prepare` does")
     pictures = load_pictures(prompt.id, chat.images, reader)
     try:
         _check_text(chat, reader)
@@ -100,10 +115,11 @@ def check_length(prompt: Prompt, length: int, reader: Reader, max_tokens: int | 
         raise InputError(f"prompt {prompt.id!r}: is empty; the model needs at least one token to start from")
     if max_tokens is not None and length > max_tokens:
         shorten = "shorten it" if not chat_of(prompt).images else "shorten it, lower --max-pixels"
-        raise InputError(f"prompt {prompt.id!r}: {length} tokens are more than max_prompt_tokens ({max_tokens}); "
-                         f"{shorten} or raise --max-prompt-tokens")
+        raise TooLongError(f"prompt {prompt.id!r}: {length} tokens are more than max_prompt_tokens ({max_tokens}); "
+                           f"{shorten} or raise --max-prompt-tokens", length)
     if context is not None and length >= context:
-        raise InputError(f"prompt {prompt.id!r}: {length} tokens leave no room in the model's context of {context}")
+        raise TooLongError(f"prompt {prompt.id!r}: {length} tokens leave no room in the model's context of {context}",
+                           length)
 
 
 def _check_text(chat: Chat, reader: Reader) -> None:

@@ -1,6 +1,5 @@
 """The `prepare` stage: rows of any source → prompts."""
 
-import dataclasses
 import functools
 import itertools
 import random
@@ -13,7 +12,7 @@ from typing import Literal, TypeVar
 from sparkcli.builtin import PREFIX, problems
 from sparkcli.config import PrepareConfig
 from sparkcli.errors import InputError, UsageError
-from sparkcli.records import Prompt
+from sparkcli.records import Prompt, UniqueIds
 from sparkcli.sources.gallery import Gallery
 from sparkcli.sources.layouts import adorned, detect, prompt_of
 from sparkcli.sources.read import is_file, rows
@@ -125,7 +124,7 @@ def _rows_as_prompts(source: str, config: PrepareConfig, mapping: Mapping[str, s
                      errors: _Errors) -> Iterator[tuple[str, Prompt]]:
     prefix = "" if source == "-" else Path(source.partition(":")[0]).name.partition(".")[0]
     layout = None
-    taken: set[str] = set()
+    unique = UniqueIds()
     empty = True
     for place, row in rows(source, config.split):
         empty = False
@@ -141,7 +140,7 @@ def _rows_as_prompts(source: str, config: PrepareConfig, mapping: Mapping[str, s
         except InputError as error:
             errors.met(error)
         else:
-            yield place, _with_unique_id(prompt, taken)
+            yield place, unique(prompt)
     if empty:
         raise InputError(f"{_name(source)}: empty; expected rows")
 
@@ -159,14 +158,6 @@ def _with_images(source: str, prompts: Iterable[tuple[str, Prompt]], gallery: Ga
             yield hung
     if empty:
         errors.check(source)
-
-
-def _with_unique_id(prompt: Prompt, taken: set[str]) -> Prompt:
-    """The prompt, under an id that is not taken, which is taken thereby."""
-    names = itertools.chain([prompt.id], (f"{prompt.id}-{number}" for number in itertools.count(2)))
-    name = next(name for name in names if name not in taken)
-    taken.add(name)
-    return prompt if name == prompt.id else dataclasses.replace(prompt, id=name)
 
 
 def _builtin(source: str, config: PrepareConfig) -> Iterator[Prompt]:
