@@ -44,9 +44,20 @@ def test_a_step_is_a_line() -> None:
 
 def test_what_a_step_has_not_is_left_out() -> None:
     console = Console(file=StringIO(), width=100)
-    skipped = phase(updates=0, kl=None, clip_share=None)
+    skipped = phase(updates=0, kl=None, clip_share=None, rollouts=128, null_rewards=0, groups_with_signal=0,
+                    groups={"all_right": 0, "all_wrong": 32, "mixed": 0, "unknown": 0})
     Lines(console, 32).step({"step": 1, "policy": skipped, "queue": 3}, 1.0)
-    assert text(console) == "step 1/32  solve 0.25  signal 29/32  queue 3  1.0 s\n"
+    assert text(console) == (
+        "step 1/32  solve 0.25  signal 0/32  queue 3  1.0 s\n"
+        "step 1: nothing to learn from: in no group do rewards differ (32 all wrong); try more samples a prompt "
+        "(rollout -n), a higher --temperature, easier prompts\n")
+
+
+def test_a_run_that_learnt_nothing_says_so() -> None:
+    console = Console(file=StringIO(), width=200)
+    Lines(console, 32).finished({**SUMMARY, "after": None, "updates": 0})
+    assert text(console).splitlines()[1] == (
+        "nothing was learnt: no step had anything to learn from, and the policy equals the model")
 
 
 def test_an_evaluation_is_a_line_that_fits(screen: Console) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy
 import orjson
 import pandas
 import pyarrow
@@ -71,7 +72,9 @@ def test_golds_in_csv_stay_the_text_that_they_are(tmp_path: Path, header: str, e
     (pyarrow.array([2**64 - 1], pyarrow.uint64()), "18446744073709551615", b"18446744073709551615"),
     (pyarrow.array([float("nan")]), None, b"null"),
     (pyarrow.array([27.0]), "27", b"27.0"),
-    (pyarrow.array([0.1], pyarrow.float32()), "0.10000000149011612", b"0.10000000149011612"),
+    (pyarrow.array([0.1], pyarrow.float32()), "0.1", b"0.1"),
+    (pyarrow.array([None], pyarrow.float32()), None, b"null"),
+    (pyarrow.array([numpy.float16(0.1)], pyarrow.float16()), "0.1", b"0.1"),
     (pyarrow.array([True]), "True", b"true"),
     (pyarrow.array([datetime.date(2024, 3, 5)]), "2024-03-05", b'"2024-03-05"'),
     (pyarrow.array([datetime.datetime(2024, 3, 5, 10, 5)], pyarrow.timestamp("ns")), "2024-03-05T10:05:00",

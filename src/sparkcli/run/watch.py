@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sparkcli.bench.tables import percent, results_table
+from sparkcli.training.samples import idle_reason
 
 COLUMNS = ("step", "solve", "judge", "compare", "reflect", "signal", "kl", "clipped", "queue", "s")
 """Mean reward by task; groups that carry a signal, of all; KL to the base; share of clipped tokens; recycled
@@ -43,6 +44,8 @@ class Lines:
         cells = zip(COLUMNS[1:-1], _cells(metrics, seconds)[1:-1], strict=True)
         values = "  ".join(f"{name} {cell}" for name, cell in cells if cell)
         self._line(f"step {metrics['step']}/{self.steps}  {values}  {seconds:.1f} s")
+        if not metrics["policy"]["updates"]:
+            self._line(f"step {metrics['step']}: nothing to learn from: {idle_reason(metrics['policy'])}")
 
     def evaluated(self, when: str, results: dict[str, Any]) -> None:
         """An evaluation is done; the results after the last step wait for the table at the end."""
@@ -59,6 +62,8 @@ class Lines:
             self.console.print(results_table(results))
         self._line(f"{summary['steps']} steps, {summary['updates']} updates, {summary['seconds']:.0f} s; "
                    f"policy: {summary['policy']}")
+        if not summary["updates"]:
+            self._line("nothing was learnt: no step had anything to learn from, and the policy equals the model")
 
     def _line(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ A row is a dictionary of JSON values by column. Everything but `.json` streams.
 
 import csv
 import io
+import itertools
 import os
 import re
 from collections import Counter
@@ -119,7 +120,7 @@ def _parquet(path: str) -> Rows:
             table = pyarrow.parquet.ParquetFile(stream)
             _check_columns(table.schema_arrow.names, path)
             batches = table.iter_batches(batch_size=_BATCH)
-            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+            for number, row in enumerate(itertools.chain.from_iterable(map(_rows_of, batches)), 1):
                 yield f"{path}: row {number}", row
         except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: dates beyond ours
             raise InputError(f"{path}: not Parquet: {_one_line(error)}") from None
@@ -150,8 +151,21 @@ def _hub(source: str, split: str) -> Rows:
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(cause or error)}") from None
     batches = table.with_format("arrow").iter(batch_size=_BATCH)  # images stay the bytes that they were
-    for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+    for number, row in enumerate(itertools.chain.from_iterable(map(_rows_of, batches)), 1):
         yield f"{source}: row {number}", row
+
+
+def _rows_of(batch: Any) -> list[Row]:
+    """The rows of an Arrow batch or table. A number of 16 or 32 bits is read as it is written, 0.1 and not
+    0.10000000149011612."""
+    import pyarrow.types
+
+    rows: list[Row] = batch.to_pylist()
+    for field in batch.schema:
+        if pyarrow.types.is_float32(field.type) or pyarrow.types.is_float16(field.type):
+            for row, number in zip(rows, batch.column(field.name).to_numpy(zero_copy_only=False), strict=True):
+                row[field.name] = None if row[field.name] is None else float(str(number))
+    return rows
 
 
 def _usual_config(name: str) -> str | None:
