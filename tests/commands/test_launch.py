@@ -20,7 +20,8 @@ from sparkcli.records import Scored, dumps
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRON = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
-TRAIN = (sys.executable, "-m", "sparkcli", "train-step", "--updates", "1", "--device", "cpu")
+TRAIN = (sys.executable, "-m", "sparkcli", "train-step", "-m", "builtin:tiny-math", "--updates", "1", "--device",
+         "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,7 @@ def running(work: Path) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen([*TRAIN, "scored.jsonl", "-o", "policy", "--num-processes", "2"], cwd=work, env=ENVIRON,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as launcher:
         while len(children(launcher.pid)) < 2:
+            assert launcher.poll() is None, launcher.stderr and launcher.stderr.read()
             time.sleep(0.05)
         time.sleep(1)  # past the first imports, so that they notice when the launcher is gone
         yield launcher

@@ -164,6 +164,36 @@ def test_worked_solutions(tmp_path: Path, text: str, gold: str) -> None:
     assert one(tmp_path / "a.jsonl", orjson.dumps({"question": "Q?", "answer": text})).answer == gold
 
 
+@pytest.mark.parametrize(("choices", "answer", "gold"), [
+    ({"A": "8 kg", "B": "12 kg"}, "B", "B"), ({"A": "8 kg", "B": "12 kg", "C": None}, "12 kg", "12 kg"),
+    ({"label": ["A", "B"], "text": ["8 kg", "12 kg"]}, "B", "B"),
+    ({"label": ["1", "2"], "text": ["8 kg", "12 kg"]}, "2", "B"),
+    ({"label": [1, 2], "text": ["8 kg", "12 kg"]}, 2, "B")])
+@pytest.mark.parametrize("column", ["answer", "answerKey"])
+def test_options_with_their_labels(tmp_path: Path, choices: Any, answer: Any, gold: str, column: str) -> None:
+    row = {"question": "How heavy?", "choices": choices, column: answer}
+    for made in (one(tmp_path / "a.jsonl", orjson.dumps(row)), in_parquet(tmp_path, **row)):
+        assert made.prompt == "How heavy?\n(A) 8 kg\n(B) 12 kg"
+        assert (made.answer, made.verifier) == (gold, {"name": "choice", "options": ["8 kg", "12 kg"]})
+
+
+@pytest.mark.parametrize(("content", "row"), [
+    (b"\n\nquestion,answer\nQ?,2\n", ("Q?", "2")), (b"question,answer,,\nQ?,2,,\n\n", ("Q?", "2")),
+    (b",question,answer\n0,Q?,007\n", ("Q?", "007")), (b"question,answer\rQ?,2\r", ("Q?", "2"))])
+def test_what_spreadsheets_leave_in_csv(tmp_path: Path, content: bytes, row: tuple[str, str]) -> None:
+    made = one(tmp_path / "a.csv", content)
+    assert (made.prompt, made.answer, made.extra) == (*row, {})
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"question,answer\nGr\xf6\xdfe?,2\n", "not UTF-8 (byte 0xf6); save it in UTF-8"),
+    (b'question,answer\n"Q?,2\n', "not CSV: unexpected end of data")])
+def test_what_is_no_csv(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        one(tmp_path / "a.csv", content)
+    assert message in str(raised.value)
+
+
 @pytest.mark.parametrize(("choices", "answer", "gold", "verifier"), [
     ([8, 12.5], "B", "B", "choice"), ([8, 12], "12", "12", "choice"), ([8, 12], 12, "12", None),
     ([8, 12], 1, "1", None), (["8", "12"], 1.0, "B", "choice"), (["8", "12"], 1.5, "1.5", "choice")])

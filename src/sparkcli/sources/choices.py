@@ -1,7 +1,8 @@
 """The options of a multiple-choice question: read from a cell, and written after a question that lacks them.
 
-A cell is a list of texts, the text of such a list (`"['8 kg', '12 kg']"`), or one text of lettered options
-(`A. 8 kg; B. 12 kg`).
+A cell is a list of texts, the text of such a list (`"['8 kg', '12 kg']"`), one text of lettered options
+(`A. 8 kg; B. 12 kg`), an object of them (`{"A": "8 kg", "B": "12 kg"}`), or one of two lists as in ARC
+(`{"label": ["A", "B"], "text": ["8 kg", "12 kg"]}`), whose labels may be numbers.
 """
 
 import ast
@@ -9,7 +10,7 @@ import json
 import re
 import string
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _LETTERS = string.ascii_uppercase
@@ -26,6 +27,8 @@ def options_in(cell: Any) -> list[str] | None:
     """
     if isinstance(cell, str):
         cell = listed(cell) or _lettered(cell)
+    if isinstance(cell, dict):
+        cell = _labelled(cell)[1]
     is_options = isinstance(cell, list) and 2 <= len(cell) <= 26 and all(isinstance(text, str) for text in cell)
     return cell if is_options else None
 
@@ -62,6 +65,27 @@ def _lettered(text: str) -> list[str] | None:
     if parts[0].strip() or "".join(parts[1::2]) != _LETTERS[:len(parts) // 2]:
         return None
     return [part.strip() for part in parts[2::2]]
+
+
+def _labelled(cell: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
+    """The labels and texts of an object of options; empty where it is none. Tables fill unused letters with null."""
+    labels, texts = cell.get("label"), cell.get("text")
+    if isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts) == len(set(map(str, labels))):
+        return labels, texts
+    filled = {label: text for label, text in cell.items() if text is not None}
+    return (list(filled), list(filled.values())) if "".join(map(str, filled)) == _LETTERS[:len(filled)] else ([], [])
+
+
+def letter_of(answer: str | None, cells: Iterable[Any]) -> str | None:
+    """The letter of the option that an answer names by its label, where options have labels of their own.
+
+    >>> letter_of("2", [None, {"label": ["1", "2"], "text": ["8 kg", "12 kg"]}])
+    'B'
+    """
+    for cell in cells:
+        if isinstance(cell, dict) and options_in(cell) and answer in (labels := list(map(str, _labelled(cell)[0]))):
+            return _LETTERS[labels.index(str(answer))]
+    return None
 
 
 def letters(options: Sequence[Any]) -> str:

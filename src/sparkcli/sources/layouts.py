@@ -20,9 +20,10 @@ Images are taken from the first of `images`, `decoded_image`, `image`, `image_pa
 from `image_1`, `image_2` and so on, else from `file_name`, by which `datasets` ties rows to files, where that is an
 image's; a row without any has none. `sources/places.py` says where they stand.
 
-A row with a gold answer and texts as `options`, `choices` or `option` gets the verifier `choice` with these texts: the
-answer may be a letter, a text, or a whole number, the place of an option from 0 (its letter is the answer then). They
-are written after a question that does not have them yet; chat messages are taken to be complete.
+A row with a gold answer (also as `answerKey`) and texts as `options`, `choices` or `option` gets the verifier `choice`
+with these texts: the answer may be a letter, a label, a text, or a whole number, the place of an option from 0 (its
+letter is the answer then). They are written after a question that does not have them yet; chat messages are taken to be
+complete.
 
 Other columns are carried. A column whose name has another meaning in our records, or whose content went into
 a field only in part, is carried as `row_NAME`.
@@ -50,7 +51,7 @@ from sparkcli.sources.cells import (
     question_in,
     reply_in,
 )
-from sparkcli.sources.choices import letter_at, letters, options_in, with_options
+from sparkcli.sources.choices import letter_at, letter_of, letters, options_in, with_options
 from sparkcli.sources.places import Images, placed
 from sparkcli.sources.read import Row
 
@@ -61,7 +62,7 @@ _FILE_NAME = "file_name"
 _NUMBERED = re.compile(r"image_?([1-9]\d?)")
 _IFEVAL = ("instruction_id_list", "kwargs")
 _OPTIONS = ("options", "choices", "option")
-_ANSWERS = ("answer", "final_answer", "ground_truth", "gt", "label", "solution")
+_ANSWERS = ("answer", "final_answer", "ground_truth", "gt", "label", "solution", "answerKey")
 MAPPED = ("question", "answer", "id", "images")
 """Fields that `--map` can take from a column."""
 
@@ -209,7 +210,7 @@ def _parted(asked: Any, where: str, tell: Callable[[str], None]) -> tuple[Any, s
     """
     if not is_chat(asked) or asked[-1]["role"] != "assistant":
         return asked, None
-    if len(asked) == 1:
+    if all(message["role"] in ("system", "developer", "assistant") for message in asked):
         raise InputError(f"{where}: expected a question, found the assistant's reply alone")
     tell("the assistant's last message is the reference reply and left out of the prompt (--keep-reply keeps it)")
     return asked[:-1], reply_in(asked)
@@ -227,7 +228,9 @@ def _fields(row: Row, layout: Layout, place: str, number_prefix: str, tell: Call
     if layout.answer is not None:
         cell = _required(row, layout.answer, place)
         answer = gold_in(cell, f"{place}: {layout.answer}")
-        if letter := letter_at(plain(cell), options or []):
+        if letter := letter_of(answer, list(map(row.get, _OPTIONS))):
+            answer = letter
+        elif letter := letter_at(plain(cell), options or []):
             tell("an answer that is a whole number is the place of an option, counted from 0")
             answer = letter
         fields |= {"answer": answer} if answer is not None else {}

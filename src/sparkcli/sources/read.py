@@ -93,21 +93,25 @@ def _items(value: Any, path: str) -> Iterable[tuple[Any, Any]]:
 
 
 def _csv(path: str) -> Rows:
-    """Cells are text, whatever they look like; an empty one is null. Names of columns lose the space around them."""
+    """Cells are text, whatever they look like; an empty one is null. Names of columns lose the space around them, and
+    columns without a name, as spreadsheets and indexes leave them, are left out."""
     csv.field_size_limit(_LONGEST_CELL)
     with io.TextIOWrapper(open_input(path), "utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, strict=True)
+        reader = csv.reader(stream, strict=True)
         try:
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            _check_columns(reader.fieldnames, path)
-            for row in reader:
+            filled = (cells for cells in reader if cells)
+            columns = [name.strip() for name in next(filled, ())]
+            _check_columns(list(filter(None, columns)), path)
+            for cells in filled:
                 place = f"{path}:{reader.line_num}"
-                if None in row or None in row.values():
-                    cells = len(reader.fieldnames or ())
-                    yield place, InputError(f"{place}: expected {cells} cells, as in the header")
+                if len(cells) != len(columns):
+                    yield place, InputError(f"{place}: expected {len(columns)} cells, as in the header")
                 else:
-                    yield place, {column: cell or None for column, cell in row.items()}
-        except (csv.Error, UnicodeDecodeError) as error:
+                    yield place, {name: cell or None for name, cell in zip(columns, cells, strict=True) if name}
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}:{reader.line_num + 1}: not UTF-8 (byte 0x{error.object[error.start]:02x}); save "
+                             "it in UTF-8") from None
+        except csv.Error as error:
             raise InputError(f"{path}:{reader.line_num + 1}: not CSV: {error}") from None
 
 
