@@ -6,6 +6,7 @@ backslashes that were escaped twice. Nothing here knows what a text means; a tex
 
 import re
 import unicodedata
+from html import unescape
 
 _SPELLED = str.maketrans({
     # invisible: zero widths, directions, soft hyphens, variation selectors, invisible operators
@@ -30,6 +31,7 @@ _SPELLED = str.maketrans({
     # degrees and primes; quotation marks around an answer are none
     "°": r"^{\circ}", "º": r"^{\circ}", "℃": r"^{\circ}C", "℉": r"^{\circ}F", "′": "'", "″": "''", "’": "'", "‘": "'",
     **dict.fromkeys("“”„«»「」『』", ""),
+    "㎡": r"\text{ m}^2", "㎥": r"\text{ m}^3",
     # currencies; ohm and micro as Greek letters
     **dict.fromkeys("€£¥￥₹₩₽￡￦", ""), "Ω": r"\Omega ", "µ": r"\mu ",
     "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\varepsilon ", "ζ": r"\zeta ",
@@ -46,8 +48,14 @@ _ROOT = re.compile(r"([√∛∜])\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[a-zA-Z]|\\[
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _DIGIT = re.compile(r"[^\W\x00-\x7f]")
 
+_ENTITY = re.compile(r"&(?:[lg][te]|amp|ne|times|minus|divide|plusmn|pi|deg|nbsp|quot|radic|infin|frac\d\d|sup[23]"
+                     r"|#\d{1,5}|#x[0-9a-fA-F]{1,4});|\\u[0-9a-fA-F]{4}(?![a-zA-Z])")
+"""Characters as HTML and JSON escape them."""
+_HEXADECIMAL = re.compile(r"\\u((?!d[89a-fA-F])[0-9a-fA-F]{4})(?![a-zA-Z])")
 _CONTROL = re.compile(r"[\x07\x08\x0b\x0c](?=[a-z])")
 _ESCAPES = {"\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f"}
+_LINE_BREAK = re.compile(r"^(?:\\+n(?![a-zA-Z])\s*)+|(?:\s*\\+n)+$")
+"""Escaped line breaks around a text."""
 _SLASHES = re.compile(r"\\+")
 _SINGLE = re.compile(r"(?<!\\)(?:\\\\)*\\[a-zA-Z]")
 _ENVIRONMENT = re.compile(r"\\begin\s*\{")
@@ -73,6 +81,9 @@ def plain(text: str) -> str:
     >>> plain(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"), plain(r"\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}")
     ('\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}')
     """
+    if _ENTITY.search(text):
+        text = _ENTITY.sub(lambda match: unescape(match[0]), text)
+        text = _HEXADECIMAL.sub(lambda match: chr(int(match[1], 16)), text)
     if not text.isascii():
         text = _in_ascii(text)
     if "\\\\" in text:
@@ -81,7 +92,7 @@ def plain(text: str) -> str:
         text = _CONTROL.sub(lambda match: _ESCAPES[match[0]], text)
     if ",}" in text or "!" in text:
         text = _GROUP.sub(_separator, text)
-    return text.strip()
+    return _LINE_BREAK.sub("", text.strip()).strip() if "\\n" in text else text.strip()
 
 
 def _in_ascii(text: str) -> str:

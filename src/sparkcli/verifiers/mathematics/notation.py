@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from sparkcli.method.answers import IN_TEXT
@@ -17,8 +18,11 @@ from sparkcli.verifiers.base import Finding
 from sparkcli.verifiers.mathematics.plain import number
 
 _LONGEST = 300
-_HINT = re.compile(r":|\.\.|dots(?![a-z])|\d-\d|/\s*\d+\s*/|\d\.\d+\.\d|\d\s+\d|[A-Z]-?\d|\d\s*'|\bto\b|[MDCLXVI]{3}"
-                   r"|[A-Za-z]+\.? \d{1,2}|\d(?: ?[AaPp]\.?[Mm]|(?:st|nd|rd|th)? [A-Za-z]|\s*\\[a-z,])"
+_HINT = re.compile(r":|\.\.|dots(?![a-z])|(?:^|[=({$\s])\d[\d.,%\\]*-[\\$]*\d"
+                   r"|/\s*\d+\s*/|\d\.\d+\.\d|\d\s+\d|[A-Z]-?\d"
+                   r"|\d\s*'|\bto\b|[MDCLXVI]{2}|[A-Z]-[A-Z]-|\\(?:long)?(?:to|rightarrow|Rightarrow|implies)(?![a-z])|[-=]>"
+                   r"|[A-Za-z]+\.? \d{1,2}|\d(?: ?[AaPp]\.?[Mm]|(?:st|nd|rd|th)? [A-Za-z]"
+                   r"|\s*\\(?:text|math|mbox|[,;: ]))"
                    r"|[\u65e5\u70b9\u65f6]", re.ASCII)
 """What every notation here has; most answers have none of it."""
 _GAP = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:! ]|\\(?:q?quad|displaystyle)(?![a-zA-Z])|[$~]|\s+")
@@ -41,14 +45,17 @@ _DATES = tuple(re.compile(pattern) for pattern in (
     r"(?P<year>\d{4})\u5e74(?P<number>\d{1,2})\u6708(?P<day>\d{1,2})\u65e5",
     rf"{_MONTH} {_DAY}(?:,? (?P<year>\d{{4}}))?", rf"{_DAY} (?:of )?{_MONTH}(?:,? (?P<year>\d{{4}}))?"))
 _JOINED = tuple(re.compile(pattern) for pattern in (
-    r"\+?\(?\d+\)?(?:\.\d+)?\\?%?(?:-\d+(?:\.\d+)?\\?%?)+"
+    r"\+?\(?\d+(?:,\d{3})*\)?(?:\.\d+)?\\?%?(?:-\d+(?:,\d{3})*(?:\.\d+)?\\?%?)+"
     r"(?: (?:[A-Za-z]{3,12}|[cmk]m|[km]g|m[lL]|ft|in|lb|hr|mi|yd|oz)\b\.?)*",
     r"\d+(?:/\d+){2,}", r"\d+(?:\.\d+){2,}", r"\d+'\d+(?:''|\")?",
     r"\(?\+?\d+(?:\)?[ -]\(?\d+)+\)?(?:\(\d+(?: \d+)+\))*"))
 """Numbers joined by hyphens, slashes, dots, feet and inches, or nothing but spaces."""
-_LABEL = re.compile(r"[A-Z]{1,3}-?\d+[A-Za-z]?|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
+_LABEL = re.compile(r"[A-Z](?:-[A-Z]){2,}|[A-Z]{1,3}-?\d+[A-Za-z]?|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
                     r"|(?:[A-Z][a-z]?\d+)+[A-Z][a-z]?")
-_ROMAN = re.compile(r"(?=[MDCLXVI]{3})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_ROMAN = re.compile(r"(?=[IVX]{2}|[MDCLXVI]{3})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_WORDS = re.compile(r"(?<![A-Za-z])(?:and|or|[ap]\.?m)(?![A-Za-z])")
+_AND = re.compile(r",?\s*(?<![A-Za-z])(?:and|or)(?![A-Za-z])\s*")
+_ARROW = re.compile(r"\s*(?:\\(?:long)?(?:to|rightarrow|Rightarrow|implies)(?![a-zA-Z])|[-=]+>)\s*")
 _MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
 _MEASURE = re.compile(r"\d+(?:\.\d+)? ?[A-Za-z]+\.?(?:(?:,? and |, ?| )?\d+(?:\.\d+)? ?[A-Za-z]+\.?)*")
 _SIZES = {name: (dimension, Fraction(size)) for dimension, sizes in {
@@ -79,10 +86,10 @@ def same_notation(gold: str, answer: str, same: Same) -> Finding | None:
     """The verdict where the gold answer, or the answer alone, is a notation; None where both may be computed."""
     if max(len(gold), len(answer)) > _LONGEST or not (_HINT.search(gold) or _HINT.search(answer)):
         return None
-    gold_name, expected = _named(_bare(gold), is_gold=True)
-    name, found = _named(_bare(answer), is_gold=expected is not None)
+    gold_name, expected = _named(gold, is_gold=True)
+    name, found = _named(answer, is_gold=expected is not None)
     if expected is None and found is None:
-        return None
+        return _same_lists(gold, answer, same)
     if expected is None or found is None:
         return _against_arithmetic(gold, answer, expected, found)
     if {expected.kind, found.kind} == {"ratio", "number in several parts"}:
@@ -99,6 +106,25 @@ def same_notation(gold: str, answer: str, same: Same) -> Finding | None:
     if verdict is None or (not verdict and expected.kind == "measure" and not (expected.is_surely or found.is_surely)):
         return None
     return Finding("correct", f"the same {expected.kind}") if verdict else Finding("wrong", f"another {expected.kind}")
+
+
+def _same_lists(gold: str, answer: str, same: Same) -> Finding | None:
+    """The verdict on lists of which an item is a notation: whether each item has its equal on the other side."""
+    sides = [[item.strip() for item in _split(_AND.sub(",", _bare(text))) if item.strip()] for text in (gold, answer)]
+    kinds = [found.kind for item in sides[0] if (found := _named(item, is_gold=True)[1]) and found.is_surely]
+    if not kinds or len(sides[0]) < 2:
+        return None
+    for item in sides[0]:
+        equal = next((other for other in sides[1] if _is_same_item(item, other, same)), None)
+        if equal is None:
+            return Finding("wrong", f"another list with a {kinds[0]}")
+        sides[1].remove(equal)
+    return Finding("wrong", "more items") if sides[1] else Finding("correct", f"the same list with a {kinds[0]}")
+
+
+def _is_same_item(gold: str, answer: str, same: Same) -> bool:
+    finding = same_notation(gold, answer, same)
+    return finding.status == "correct" if finding else gold == answer or same(gold, answer) is True
 
 
 def _from_to(side: Notation, text: str) -> Notation:
@@ -124,14 +150,17 @@ def _against_arithmetic(gold: str, answer: str, expected: Notation | None, found
 def _bare(text: str) -> str:
     """The text without what TeX sets around it."""
     text = IN_TEXT.sub(r"\1", text.strip().removesuffix(".") if not text.endswith("..") else text)
+    text = re.sub(r"\\\$", "", text)
     text = re.sub(r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":", text)
     text = re.sub(r"(?<=\d)\s+(?:to|through)\s+(?=\d)", "-", text)
     text = " ".join(_GAP.sub(" ", re.sub(r"\^\{?\s*(?:\\prime|')\s*\}?", "'", text)).split())
     return text[1:-1].strip() if re.fullmatch(r"\{[^{}]*\}", text) else text
 
 
+@lru_cache(maxsize=8192)
 def _named(text: str, is_gold: bool) -> tuple[str, Notation | None]:
     """A notation and what it is said to be equal to: `a:b:c = 1:2:3`."""
+    text = _bare(text)
     if (found := notation(text, is_gold)) is not None:
         return "", found
     equation = _EQUATION.fullmatch(text)
@@ -151,13 +180,15 @@ def notation(text: str, is_gold: bool) -> Notation | None:
     """
     if _DOTS.search(text) and not _CUT_OFF.fullmatch(text):
         return _dotted(text)
+    if len(steps := _ARROW.split(text)) > 1 and all(steps) and "lim" not in text:
+        return Notation("chain", tuple(steps))
     return (_time(text) or _date(text) or _ratio(text) or _joined(text, is_gold) or _measure(text)
             or _label(text, is_gold))
 
 
 def notation_of(text: str) -> Notation | None:
     """The notation that a gold answer is."""
-    return _named(_bare(text), is_gold=True)[1] if len(text) <= _LONGEST else None
+    return _named(text, is_gold=True)[1] if len(text) <= _LONGEST else None
 
 
 def _dotted(text: str) -> Notation | None:
@@ -206,7 +237,7 @@ def _month(name: str) -> int:
 def _ratio(text: str) -> Notation | None:
     bare = text[1:-1] if re.fullmatch(r"[(\[][^()\[\]]*[)\]]", text) else text
     items = tuple(item.strip() for item in bare.split(":"))
-    if len(items) < 2 or not all(re.fullmatch(r"[-+*^/\w.{}\\() ]+", item) for item in items):
+    if len(items) < 2 or not all(re.fullmatch(r"[-+*^/\w.{}\\() ]+", item) for item in items) or _WORDS.search(text):
         return None
     return Notation("ratio", items, is_surely=len(items) > 2)
 
@@ -214,7 +245,7 @@ def _ratio(text: str) -> Notation | None:
 def _joined(text: str, is_gold: bool) -> Notation | None:
     """Ranges, scores, telephone numbers, versions, sequences without commas."""
     match = next((True for pattern in _JOINED if pattern.fullmatch(text)), False)
-    items = tuple(re.findall(r"\d+(?:\.\d+)?" if "-" in text else r"\d+", text)) if match else ()
+    items = tuple(re.findall(r"\d[\d,]*(?:\.\d+)?" if "-" in text else r"\d+", text)) if match else ()
     if not items or (len(items) == 2 and "-" in text and not is_gold):
         return None
     if " " in text and re.fullmatch(r"\d{1,3}(?: \d{3})+(?:\.\d+)?|\d+ \d+/\d+", text):
@@ -242,7 +273,7 @@ def _measure(text: str) -> Notation | None:
 
 def _label(text: str, is_gold: bool) -> Notation | None:
     is_label = is_gold and (_LABEL.fullmatch(text) or _ROMAN.fullmatch(text))
-    return Notation("label", (text.upper().replace("-", ""),)) if is_label else None
+    return Notation("label", (text.upper(),)) if is_label else None
 
 
 def _split(text: str) -> list[str]:
@@ -310,6 +341,14 @@ def _same_time(gold: Notation, answer: Notation, same: Same) -> bool | None:
     return expected[:3] == found[:3] and ("" in (expected[3], found[3]) or expected[3] == found[3])
 
 
+def _same_each(gold: Notation, answer: Notation, same: Same) -> bool | None:
+    """Whether the items agree one by one."""
+    if len(gold.items) != len(answer.items):
+        return False
+    verdicts = [one == other or same(one, other) for one, other in zip(gold.items, answer.items, strict=True)]
+    return False if False in verdicts else None if None in verdicts else True
+
+
 def _same_dotted(gold: Notation, answer: Notation, same: Same) -> bool | None:
     """Whether the items agree one by one; a list of numbers in equal steps may show more of them."""
     (brackets, *expected), (others, *found) = gold.items, answer.items
@@ -336,4 +375,4 @@ def _shortest(items: list[str]) -> list[str]:
 _COMPARED: dict[str, Callable[[Notation, Notation, Same], bool | None]] = {
     "list with dots": _same_dotted, "time": _same_time, "date": _same_date, "ratio": _same_ratio,
     "measure": _same_items, "number in several parts": _same_numbers, "sequence of numbers": _same_numbers,
-    "label": _same_items}
+    "label": _same_items, "chain": _same_each}

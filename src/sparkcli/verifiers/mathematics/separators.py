@@ -7,6 +7,7 @@ _GROUPED = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:,\d{3})+)(?!\d|,\d)")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,\w])0,(\d{3})(?![\d,])")
 _LAKHS = re.compile(r"(?<![\d.,])([1-9]\d?(?:,\d{2})+,\d{3})(?!\d|,\d)")
 _DOTTED = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:\.\d{3})+),(\d{1,2})(?![\d,])")
+_SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?:(?:\\[,;: ]|[ ~])\d{3})+),(\d+)(?![\d,])")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d),(?=\d)")
 _BRACKET = re.compile(r"\\[{}]|[()\[\]{}]")
 _ARGUMENT = re.compile(r"(?:\\[a-zA-Z]+(?:\[[^\[\]]*\])?|\}|\^|_)\s*$")
@@ -16,12 +17,14 @@ _WORDS = (r"and|or|ou|et|oder|und|lub|и|или|или же|或|或者|和|与|�
 _BETWEEN = re.compile(rf"\s*,?\s*\\(?:text(?:rm|bf|it|normal)?|mathrm|mbox|operatorname)\s*"
                       rf"\{{(?:[\s~]*,?\s*(?:{_WORDS})[\s~]*|[\s~]+[oyeui][\s~]+)\}}\s*")
 _FOREIGN = re.compile(r"\s*,?\s*"
-                      r"(?:或者?|以及|[和与與及]|また[はわ]|または|および|또는|그리고"
+                      r"(?:或者?|以及|[和与與及]|また[はわ]|または|および|또는|그리고|및|(?<=\d)(?:과|와|と)(?=\s*\d)"
                       r"|(?<=[\s\d)}])(?:или|и|أو|و|या|और|hoặc|và)(?=[\s\d(\\-]))\s*,?\s*")
-_LATIN = re.compile(r"(?<=[\d)}\]\w])\s+(?:ou|oder|und|et|eller|och|veya|atau)\s+(?=[-+\d(\\\[a-zA-Z])")
+_LATIN = re.compile(r"(?<=[\d)}\]\w])\s+"
+                    r"(?:ou(?: bien)?|oder|und|et|eller|och|og|veya|ve|atau|dan|lub|albo|soit)\s+(?=[-+\d(\\\[a-zA-Z])")
 _CONTINENTAL = re.compile(r"\d,\d{1,2}(?!\d).*"
                           r"(?<![A-Za-z])(?:ou|oder|und|et|или|och|eller)(?![A-Za-z]).*\d,\d", re.DOTALL)
 """Two numbers with commas, and a word between them from a language whose decimals have commas."""
+_ENGLISH = re.compile(r"\s*,?\s*(?<![a-zA-Z\\{])(?:and|or)(?![a-zA-Z}])\s*")
 _GLUED = re.compile(r"(?<=[\d)}\]])(?:or|and)(?=[A-Z(\\\d-]|[a-z]\s*[=(])")
 _LOGIC = re.compile(r"\s*\\(?:lor|vee)(?![a-zA-Z])\s*")
 _SPACED_COMMA = re.compile(r"\s*(?:\\q?quad(?![a-zA-Z])|\\[;:])\s*(?=(?:and|or)\b|,)")
@@ -39,6 +42,7 @@ _LISTED = re.compile(r"(?:\\left\s*)?(?:\\\{|\\lbrace)?\s*\\begin\s*"
                      r"(?:\s*\{[clr| ]*\})?(.*?)\\end\s*\{\s*\1\s*\}(?:\s*\\right\s*\.?)?", re.DOTALL)
 _SYSTEM = re.compile(r"(?:\\left\s*(?:\\\{|\\lbrace)\s*\\begin\s*\{array\}\s*\{[^{}]*\}|\\begin\s*\{array\}\s*\{[lcr]\}"
                      r"(?=[^&]*=[^&]*\\end))(.*?)\\end\s*\{array\}(?:\s*\\right\s*\.?)?", re.DOTALL)
+_DEFINED = re.compile(r"^[^={}]*=\s*((?:\\left\s*)?(?:\\\{|\\lbrace)?\s*\\begin\s*\{\s*[rd]?cases\s*\})")
 _CONDITION = re.compile(r"\\(?:text|mbox|mathrm)\s*\{[\s,]*(?:if|for|when|where)[\s,]*\}"
                         r"|(?<![a-zA-Z])(?:if|for|when)(?![a-zA-Z])")
 
@@ -55,6 +59,7 @@ def with_single_commas(text: str) -> str:
     """
     if "," not in text:
         return text
+    text = _SPACED.sub(lambda match: f"{re.sub(r'[^0-9]', '', match[1])}.{match[2]}", text)
     text = _DOTTED.sub(lambda match: f"{match[1].replace('.', '')}.{match[2]}", text)
     text = _LAKHS.sub(lambda match: match[1].replace(",", "") if re.search(r",0", match[1]) else match[1], text)
     text = _semicolons(text)
@@ -104,7 +109,7 @@ def with_commas(text: str) -> str:
         text = _BETWEEN_DIGITS.sub(".", text)
     text = _BETWEEN.sub(" , ", text)
     text = _LOGIC.sub(" , ", text)
-    text = _GLUED.sub(" , ", _LATIN.sub(" , ", text))
+    text = _ENGLISH.sub(" , ", _GLUED.sub(" , ", _LATIN.sub(" , ", text)))
     return text if text.isascii() else _FOREIGN.sub(" , ", text)
 
 
@@ -116,7 +121,7 @@ def with_rows(text: str) -> str:
     """
     if "\\begin" not in text:
         return _BREAK.sub(", ", text).strip(", ") if "\\\\" in text else text
-    text = _SYSTEM.sub(lambda match: _listed(match[1]), text)
+    text = _DEFINED.sub(r"\1", _SYSTEM.sub(lambda match: _listed(match[1]), text))
     text = _LINE.sub(" ", _LISTED.sub(lambda match: _listed(match[2]), text))
     if "\\begin" not in text:
         return text

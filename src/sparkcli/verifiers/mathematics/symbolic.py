@@ -23,6 +23,7 @@ from sparkcli.verifiers.mathematics.values import same_roots, same_value
 
 _IS_COMPLEX = re.compile(r"(?<![a-zA-Z])I(?![a-zA-Z])|\\(?:Re|Im|arg|det)\b|\\operatorname\{(?:Re|Im|tr|rank)\}|\bz\b")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_INEQUALITY = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]eqslant|[lg]t)(?![a-z])")
 _GREEK = frozenset(
     ("gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"))
 _CAPITAL = re.compile(r"\\(?:Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Upsilon|Phi|Psi|Omega)(?![a-zA-Z])")
@@ -39,6 +40,8 @@ def compare(gold: str, answer: str) -> Finding:
     left_unit, right_unit = unit(gold), unit(answer)
     if left_unit and right_unit and left_unit != right_unit:
         return Finding("wrong", f"different units: {left_unit} and {right_unit}")
+    if {"and", "or"} == {_joined_by(gold), _joined_by(answer)}:
+        return Finding("wrong", "inequalities that all hold, where one of them does, or the other way round")
     if is_expected_percent == is_found_percent:
         return _compared(expected, found)
     finding = _compared(expected, found)
@@ -46,6 +49,12 @@ def compare(gold: str, answer: str) -> Finding:
         return finding
     share = r"\frac{{{}}}{{100}}".format
     return _compared(share(expected), found) if is_expected_percent else _compared(expected, share(found))
+
+
+def _joined_by(text: str) -> str | None:
+    """The word between inequalities, if it is only one."""
+    words = {word.lower() for word in re.findall(r"(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])", text)}
+    return words.pop() if len(words) == 1 and _INEQUALITY.search(text) else None
 
 
 def reading_of(text: str) -> tuple[str, str]:
