@@ -24,7 +24,7 @@ _LATIN = re.compile(r"(?<=[\d)}\]\w])\s+"
 _CONTINENTAL = re.compile(r"\d,\d{1,2}(?!\d).*"
                           r"(?<![A-Za-z])(?:ou|oder|und|et|или|och|eller)(?![A-Za-z]).*\d,\d", re.DOTALL)
 """Two numbers with commas, and a word between them from a language whose decimals have commas."""
-_ENGLISH = re.compile(r"\s*,?\s*(?<![a-zA-Z\\{])(?:and|or)(?![a-zA-Z}])\s*")
+_ENGLISH = re.compile(r"\\(?:text[a-z]*|mathrm|mbox)\s*\{[^{}]*\}|\s*,?\s*(?<![a-zA-Z\\{])(?:and|or)(?![a-zA-Z}])\s*")
 _GLUED = re.compile(r"(?<=[\d)}\]])(?:or|and)(?=[A-Z(\\\d-]|[a-z]\s*[=(])")
 _LOGIC = re.compile(r"\s*\\(?:lor|vee)(?![a-zA-Z])\s*")
 _SPACED_COMMA = re.compile(r"\s*(?:\\q?quad(?![a-zA-Z])|\\[;:])\s*(?=(?:and|or)\b|,)")
@@ -109,7 +109,8 @@ def with_commas(text: str) -> str:
         text = _BETWEEN_DIGITS.sub(".", text)
     text = _BETWEEN.sub(" , ", text)
     text = _LOGIC.sub(" , ", text)
-    text = _ENGLISH.sub(" , ", _GLUED.sub(" , ", _LATIN.sub(" , ", text)))
+    text = _GLUED.sub(" , ", _LATIN.sub(" , ", text))
+    text = _ENGLISH.sub(lambda match: match[0] if match[0].startswith("\\") else " , ", text)
     return text if text.isascii() else _FOREIGN.sub(" , ", text)
 
 
