@@ -26,6 +26,16 @@ def test_through_all_stages(cli: Cli, tmp_path: Path) -> None:
     assert BIG in recycled
 
 
+@pytest.mark.parametrize(("completion", "tolerance", "reward"), [
+    (BIG, 0, 1.0), (f"-{BIG}", 0, 0.0), (BIG[:-1] + "1", 0, 0.0), (BIG[:-1] + "1", 1.0000000000000000555, 1.0),
+    ("1.2345678901234567890123456789 × 10^29", 0, 1.0), (f"{BIG} kg", 0, 1.0)])
+def test_the_verifier_of_numbers_tells_integers_apart_that_floats_do_not(cli: Cli, completion: str, tolerance: float,
+                                                                         reward: float) -> None:
+    verifier = f'{{"name":"number","abs_tol":{tolerance}}}'
+    line = f'{{"answer":{BIG},"completion":"\\\\boxed{{{completion}}}","verifier":{verifier}}}\n'
+    assert json.loads(cli("verify", "-", "--jobs", "1", stdin=line).out)["reward"] == reward
+
+
 @pytest.mark.parametrize(("answer", "completion", "reward"), [
     (BIG, BIG, 1.0), (BIG, "123456789012345678901234567891", 0.0), (BIG, "1.2345678901234568e29", 0.0),
     ("9007199254740993", "9007199254740992", 0.0), ("9007199254740993.0", "9007199254740993", 1.0),

@@ -34,6 +34,8 @@ def check(gold: str, answer: str, options: Options) -> Finding:
         return Finding("gold_unparseable", f"the gold answer {gold[:80]!r} is not a number")
     if found is None:
         return Finding("wrong", "not a number")
+    if _are_other_integers(expected, found, options):
+        return Finding("wrong", f"{found} is not {expected}")
     for one, other in _comparisons(expected, found):
         if _is_close(one, other, options["rel_tol"], options["abs_tol"]):
             return Finding("correct", f"{found} is within the tolerance of {expected}")
@@ -54,6 +56,13 @@ def _comparisons(expected: Quantity, found: Quantity) -> list[tuple[float, float
         return [(expected.value, found.value)]
     scaled = expected.value * expected.scale, found.value * found.scale
     return [scaled, (expected.value, found.value)] if 1.0 in (expected.scale, found.scale) else [scaled]
+
+
+def _are_other_integers(expected: Quantity, found: Quantity, options: Options) -> bool:
+    """Whether two integers that floats do not tell apart differ, by more than a tolerance that was asked for."""
+    if expected.scale != found.scale or expected.whole is None or found.whole is None or options["rel_tol"] > _REL_TOL:
+        return False
+    return bool(abs(expected.whole - found.whole) > options["abs_tol"])
 
 
 def _is_close(one: float, other: float, rel_tol: float, abs_tol: float) -> bool:

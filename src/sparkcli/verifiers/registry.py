@@ -4,6 +4,7 @@ import functools
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, get_args
 
 import orjson
@@ -118,7 +119,7 @@ def _options(verifier: Verifier, given: dict[str, Any], where: str) -> dict[str,
 def _checked(value: Any, default: Any, where: str) -> Any:
     """`value`, if it is of the default's type; a default of None stands for any type."""
     kind = type(default)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) in (int, Decimal):
         return float(value)
     if default is not None and type(value) is not kind:
         raise InputError(f"{where}: expected {kind.__name__}, found {value!r}")

@@ -8,6 +8,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 _LONGEST = 200
 
@@ -49,20 +50,26 @@ _NO_UNIT = re.compile(r"\b(?:to|or|and|plus|minus|times|over|half|tenths?|hundre
 _SCALE = re.compile(r"%|\b(?:per ?cent|dozen|hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 _SCALES = {"%": 1e-2, "percent": 1e-2, "per cent": 1e-2, "dozen": 12.0, "hundred": 1e2, "thousand": 1e3,
            "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_EXACT = 2.0**53
+"""Above it floats do not hold every integer."""
 _ROUNDING = 0.02
 """How far, relatively, the sides of `10/3 ≈ 3.3` may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number as it is written, what a percent sign or a word like `million` multiplies it with, and the unit."""
+    """A number as it is written, what a percent sign or a word like `million` multiplies it with, and the unit.
+
+    `whole` is the number itself where it is an integer of more digits than a float holds.
+    """
 
     value: float
     scale: float = field(default=1.0)
     unit: str = field(default="")
+    whole: int | None = field(default=None)
 
     def __str__(self) -> str:
-        text = f"{self.value:.12g}"
+        text = f"{self.value:.12g}" if self.whole is None else str(self.whole)
         return text if self.scale == 1.0 else f"{text}%" if self.scale == 1e-2 else f"{text} × {self.scale:g}"
 
 
@@ -127,9 +134,18 @@ def _from(match: re.Match[str]) -> Quantity | None:
     under = float(parts.get("under") or 1)
     if not under:
         return None
-    value = float(f"{parts.get('value') or 1}e{parts.get('exponent') or 0}")  # too large is infinite, not an error
+    written = f"{parts.get('value') or 1}e{parts.get('exponent') or 0}"
+    value = float(written)  # too large is infinite, not an error
     if parts.get("over"):
         value = float(parts.get("whole") or 0) + float(parts["over"]) / under
     scale = math.prod((_SCALES[word.lower()] for word in _SCALE.findall(unit)), start=1.0)
-    signed = -value if match["sign"] == "-" else value
-    return Quantity(signed, scale, "".join(unit.split())) if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    whole = _integer(written) if value > _EXACT and not parts.get("over") else None
+    sign = -1 if match["sign"] == "-" else 1
+    return Quantity(sign * value, scale, "".join(unit.split()), whole and sign * whole)
+
+
+def _integer(written: str) -> int | None:
+    number = Decimal(written)
+    return int(number) if number == number.to_integral_value() else None
