@@ -74,15 +74,33 @@ def _read_messages(value: Json, where: str) -> str | list[dict[str, Json]]:
 
 
 def _read_tools(value: Json, where: str) -> tuple[dict[str, Json], ...]:
-    """A list of JSON schemas, or its JSON text, as data sets of unlike schemas hold it."""
-    if isinstance(value, str):
-        with contextlib.suppress(orjson.JSONDecodeError):  # then it is text, and told as such
-            value = orjson.loads(value)
+    """A list of JSON schemas."""
+    value = _from_table(value)
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
         raise InputError(f"{where}: expected a list of tools, each a JSON schema, found {kind_of(value)}")
     return tuple(value)
+
+
+def _read_variables(value: Json, where: str) -> dict[str, Json] | None:
+    value = _from_table(value)
+    if value is not None and not isinstance(value, dict):
+        raise InputError(f"{where}: expected an object, found {kind_of(value)}")
+    return value or None
+
+
+def _from_table(value: Json) -> Json:
+    """A value without what tables do to it, whose rows are all of one schema: it may be there as JSON text, or have
+    nulls for the keys of other rows."""
+    if isinstance(value, str):
+        with contextlib.suppress(orjson.JSONDecodeError):  # then it is text, and told as such
+            value = orjson.loads(value)
+    if isinstance(value, dict):
+        return {key: _from_table(item) if not isinstance(item, str) else item
+                for key, item in value.items() if item is not None}
+    return [_from_table(item) if not isinstance(item, str) else item for item in value] if isinstance(
+        value, list) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +129,7 @@ class Prompt:
     tools: tuple[dict[str, Json], ...] = doc("what the model may call, as JSON schemas (a list, or its JSON text), for "
                                              "the chat template", default=(), read=_read_tools)
     chat_template_kwargs: dict[str, Json] | None = doc("variables of the chat template, over those of the settings, "
-                                                       "e.g. enable_thinking", default=None)
+                                                       "e.g. enable_thinking", default=None, read=_read_variables)
     source: tuple[Source, ...] = doc("recycled prompts: the samples they were made from", default=())
     extra: dict[str, Json] = field(default_factory=dict, metadata={"doc": None})
 

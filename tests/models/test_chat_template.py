@@ -197,20 +197,29 @@ def test_tools_that_would_not_be_shown_are_refused(reader: Reader, tmp_path: Pat
         encode(prompt, load_tiny(write_model(tmp_path / "plain", chat=False)).reader)
 
 
+def test_what_tables_make_of_tools_and_variables_is_undone() -> None:
+    tools = [{"function": {"name": "add", "parameters": {"a": {"type": "number", "enum": None}, "b": None}}}]
+    prompt = from_json(Prompt, {"id": "p", "prompt": "2?", "tools": tools,
+                                "chat_template_kwargs": {"enable_thinking": False, "effort": None}}, "p.jsonl:1")
+    assert prompt.tools == ({"function": {"name": "add", "parameters": {"a": {"type": "number"}}}},)
+    assert prompt.chat_template_kwargs == {"enable_thinking": False}
+
+
 @pytest.mark.parametrize("tools", ["hammer", 3, ["hammer"], {"name": "add"}])
 def test_what_is_no_list_of_tools_is_named(tools: object) -> None:
     with pytest.raises(InputError, match=r"p\.jsonl:1: tools: expected a list of tools, each a JSON schema"):
         from_json(Prompt, {"id": "p", "prompt": "2?", "tools": tools}, "p.jsonl:1")
 
 
-def test_turns_that_call_tools_need_no_content(reader: Reader) -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": {"a": 2}}}
+@pytest.mark.parametrize("arguments", [{"a": 2}, '{"a": 2}'])
+def test_turns_that_call_tools_need_no_content(reader: Reader, arguments: object) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": arguments}}
     turns = [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": None, "tool_calls": [call]},
              {"role": "tool", "content": "5", "tool_call_id": "1"}]
     template = CALLING.replace("{{ m.content }}", "{{ m.content }}{% for c in m.tool_calls or [] %}"
-                                                  "{{ c.function.name }}{% endfor %}")
+                                                  "{{ c.function.name }}({{ c.function.arguments.a }}){% endfor %}")
     prompt = from_json(Prompt, {"id": "p", "prompt": turns, "tools": TOOLS}, "p.jsonl:1")
-    assert "assistant\nadd<|im_end|>\n<|im_start|>tool\n5<|im_end|>" in text(prompt, with_template(reader, template))
+    assert "assistant\nadd(2)<|im_end|>\n<|im_start|>tool\n5<|im_end|>" in text(prompt, with_template(reader, template))
 
 
 # Text that is none.

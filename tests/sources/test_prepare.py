@@ -30,6 +30,19 @@ def pairs(source: object, **settings: Any) -> list[tuple[Any, str | None]]:
 EXPECTED = [(row["question"], row["answer"]) for row in ROWS]
 
 
+def test_what_is_for_the_chat_template_is_carried_as_its_fields(tmp_path: Path) -> None:
+    """A column of that name with something else in it is carried as any other."""
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    chat = {"messages": [{"role": "user", "content": "2?"}], "answer": "2"}
+    rows = [{**chat, "tools": given, "chat_template_kwargs": said}
+            for given, said in ((tools, {"enable_thinking": False}), (None, None), ("hammer", 3))]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    first, second, third = prepare(str(tmp_path / "rows.jsonl"), PrepareConfig())
+    assert (first.tools, first.chat_template_kwargs, first.extra) == (tuple(tools), {"enable_thinking": False}, {})
+    assert (second.tools, second.chat_template_kwargs, second.extra) == ((), None, {})
+    assert (third.tools, third.extra) == ((), {"row_tools": "hammer", "row_chat_template_kwargs": 3})
+
+
 @pytest.mark.parametrize(("name", "content"), [
     ("a.jsonl", JSON_LINES),
     ("a.jsonl", JSON_LINES.replace(b"\n", b"\n\n")),

@@ -5,6 +5,7 @@ A last message of the assistant is continued: the text ends where that message d
 
 import functools
 import inspect
+import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -53,9 +54,21 @@ def render(chat: Chat, tokenizer: PreTrainedTokenizerBase, processor: Any | None
         raise ValueError("it has tools, and the template does not show any")
     options: dict[str, Any] = {**given, "tokenize": False, "add_generation_prompt": not chat.continues,
                                "continue_final_message": chat.continues, "tools": list(chat.tools) or None}
+    messages = [_with_arguments(message) for message in chat.messages]
     if processor is not None:
-        return str(processor.apply_chat_template(chat.messages, template, **options))
-    return str(tokenizer.apply_chat_template(plain(chat.messages), **options))
+        return str(processor.apply_chat_template(messages, template, **options))
+    return str(tokenizer.apply_chat_template(plain(messages), **options))
+
+
+def _with_arguments(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose tool calls have their arguments as objects, as templates want them; OpenAI's have JSON text."""
+    calls = []
+    for call in message.get("tool_calls") or []:
+        function = call.get("function", call)
+        if isinstance(function.get("arguments"), str):
+            function = {**function, "arguments": json.loads(function["arguments"])}
+        calls.append({**call, "function": function} if "function" in call else function)
+    return {**message, "tool_calls": calls} if calls else message
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, processor: Any | None) -> Any | None:

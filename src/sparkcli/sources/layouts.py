@@ -56,6 +56,7 @@ from sparkcli.sources.places import Images, placed
 from sparkcli.sources.read import Row
 
 _RESERVED = {f.name for record in RECORDS.values() for f in dataclasses.fields(record)}
+_FOR_TEMPLATE = ("tools", "chat_template_kwargs")
 _IDS = ("id", "unique_id", "question_id", "problem_id", "uid", "idx")
 _IMAGES = ("images", "decoded_image", "image", "image_path", "imagename")
 _FILE_NAME = "file_name"
@@ -334,13 +335,27 @@ def _carried(row: Row, layout: Layout, fields: Row, tell: Callable[[str], None],
     for column, value in row.items():
         if column in told or (column in partly_used and (value is None or value in kept)):
             continue
-        name = f"row_{column}" if column in partly_used or column in _RESERVED else column
+        if column in _FOR_TEMPLATE and value is None:
+            continue
         try:
-            carried[name] = json_value(value)
+            plain = json_value(value)
+            is_taken = column in _RESERVED and not _is_for_template(column, plain)
+            carried[f"row_{column}" if column in partly_used or is_taken else column] = plain
         except TypeError as kind:
             hint = f"; if it has the images: --map images={column}" if str(kind) == "bytes" else ""
             tell(f"column {column} holds {kind} and is left out{hint}")
     return carried
+
+
+def _is_for_template(column: str, value: Any) -> bool:
+    """Whether a column holds what the field of its name gives to a chat template."""
+    if column not in _FOR_TEMPLATE:
+        return False
+    try:
+        from_json(Prompt, {"id": "", "prompt": "", column: value}, "")
+    except InputError:
+        return False
+    return True
 
 
 _MISSING: Any = object()
