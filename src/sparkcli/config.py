@@ -36,7 +36,8 @@ class ModelConfig:
         "auto", "what samples; auto: a server if one is given, vllm on a GPU if installed, else transformers; scripted "
                 "is deterministic and needs no model (dry runs, tests)")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
-        "auto", "weights in memory; auto: the checkpoint's on a GPU, float32 on a CPU")
+        "auto", "weights in memory; auto: the checkpoint's on a GPU, float32 on a CPU (in `judge` bfloat16, where the "
+                "checkpoint is and the CPU has units for it)")
     load_in_4bit: bool = option(False, "NF4 weights under the adapter (QLoRA); needs bitsandbytes")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     trust_remote_code: bool = option(False, "run model code that comes with the checkpoint")

@@ -1,7 +1,8 @@
 r"""Sampling by our transformers engine beside what else there is: emitted tokens per second, 64 prompts × 8 samples.
 
     .venv/bin/python tests/benchmarks/rollout.py --json rollout.json
-    .venv/bin/python tests/benchmarks/rollout.py --device cuda --model FOLDER --json rollout.json
+    .venv/bin/python tests/benchmarks/rollout.py --device cuda -m FOLDER --json rollout.json
+    .venv/bin/python tests/benchmarks/rollout.py -m build/real/model --prompts 8 --max-tokens 64 --threads 1
 
 ours            `open_engine(...).sample`: from prompt records to rollout records, texts and log-probs in them
 generate        `model.generate(num_return_sequences=8)` on left-padded batches of as many rows as ours has in flight:
@@ -60,7 +61,7 @@ def arguments() -> argparse.Namespace:
     made = parser(__doc__.splitlines()[0], repeats=2)
     made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (cpu)")
     made.add_argument("--dtype", choices=[*TOLERANCE], help="weights (float32, on cuda bfloat16)")
-    made.add_argument("--model", help="folder or hub id instead of the two workloads; reads problems of tiny-math")
+    made.add_argument("-m", "--model", help="folder or hub id in place of the workloads; reads tiny-math's problems")
     made.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="which (both)")
     made.add_argument("--only", nargs="+", choices=SIDES, default=SIDES, metavar="NAME",
                       help=f"sides that take part ({', '.join(SIDES)})")
@@ -110,7 +111,7 @@ def jobs(asked: argparse.Namespace, folder: Path) -> dict[str, Job]:
                    max_tokens=asked.max_tokens, batch_size=asked.batch_size, seed=0, options=options(asked))
 
     if asked.model:
-        return {asked.model: job(str(model_folder(asked.model)), arithmetic(asked.prompts))}
+        return {asked.model: job(str(model_folder(asked.model).resolve()), arithmetic(asked.prompts))}
     made: dict[str, Job] = {}
     if "tiny-math" in asked.workloads:
         made["tiny-math"] = job(str(model_folder("builtin:tiny-math")), arithmetic(asked.prompts))

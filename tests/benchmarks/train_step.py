@@ -2,6 +2,7 @@ r"""A training step on stored rollouts beside TRL's GRPOTrainer: seconds and mem
 
     .venv/bin/python tests/benchmarks/train_step.py --json train_step.json
     .venv/bin/python tests/benchmarks/train_step.py --device cuda --model-size 1.5b --groups 32 --json train_step.json
+    .venv/bin/python tests/benchmarks/train_step.py -m build/real/model --workloads solve --groups 1
 
 Both sides make one AdamW update of the same model (a Qwen2 with random weights and tied embeddings) on the same stored
 rollouts, 8 samples a group, one group a micro-batch, with the KL to the reference, LoRA of rank 16 on all linear layers
@@ -43,7 +44,18 @@ from typing import Any
 
 from common import paired_ratio, parser, report, usable_cores
 from inputs import visions
-from inputs.rollouts import LENGTHS, SAMPLES, SHAPES, Group, Shape, draw, read_rollouts, write_model, write_rollouts
+from inputs.rollouts import (
+    LENGTHS,
+    SAMPLES,
+    SHAPES,
+    Group,
+    Shape,
+    draw,
+    read_rollouts,
+    read_shape,
+    write_model,
+    write_rollouts,
+)
 from sides.job import Job
 
 AIMS = {"solve": (1.5, 0.6), "recycled": (2.5, 0.4), "vision": (2.5, 0.4)}
@@ -63,6 +75,8 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (cpu)")
     made.add_argument("--dtype", choices=[*TOLERANCE], help="weights of the model (float32, on cuda bfloat16)")
     made.add_argument("--model-size", choices=[*SHAPES], default="small", help="of the Qwen2 (small)")
+    made.add_argument("-m", "--model", type=Path, metavar="FOLDER",
+                      help="a Qwen2 or Llama with weights of its own, in place of the made-up one")
     made.add_argument("--workloads", nargs="+", choices=[*AIMS], default=[*LENGTHS], help="which (solve recycled)")
     made.add_argument("--train-vision", action="store_true", help="train the vision tower too, on both sides")
     made.add_argument("--groups", type=int, default=4, help="groups of one update (4)")
@@ -78,6 +92,8 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--profile", action="store_true", help="print the operators that our step spends its time in")
     asked = made.parse_args()
     asked.dtype = asked.dtype or ("bfloat16" if asked.device == "cuda" else "float32")
+    if asked.model and "vision" in asked.workloads:
+        made.error("-m: a model of text, and --workloads vision makes its own")
     return asked
 
 
@@ -114,7 +130,7 @@ def apart(function: Callable[..., Any], *given: Any) -> Any:
 def prepare(asked: argparse.Namespace, folder: Path, workload: str) -> Job:
     """Writes the rollouts and the start of the adapter; says what a run is told."""
     vision = workload == "vision"
-    job = Job(model=folder / ("vision" if vision else "model"), rollouts=folder / f"{workload}.json",
+    job = Job(model=asked.model or folder / ("vision" if vision else "model"), rollouts=folder / f"{workload}.json",
               adapter=folder / f"{workload}.safetensors", vision=vision, train_vision=vision and asked.train_vision,
               device=asked.device, dtype=asked.dtype, method=asked.method, checkpointing=asked.checkpointing,
               by_group=asked.generation == "group", tile=asked.tile,
@@ -124,7 +140,7 @@ def prepare(asked: argparse.Namespace, folder: Path, workload: str) -> Job:
         groups = apart(visions.draw_pictures, folder / "pictures", asked.groups)
         apart(visions.write_rollouts, job.rollouts, job.model, groups, job.dtype, job.device)
     else:
-        shape = SHAPES[asked.model_size]
+        shape = shape_of(asked)
         if not job.model.exists():
             apart(write_model, job.model, shape, asked.dtype, asked.device)
         groups = draw(LENGTHS[workload], asked.groups, shape.vocabulary)
@@ -132,6 +148,11 @@ def prepare(asked: argparse.Namespace, folder: Path, workload: str) -> Job:
     if job.method == "lora":
         apart(draw_adapter, job)
     return job
+
+
+def shape_of(asked: argparse.Namespace) -> Shape:
+    """Of the model that reads text."""
+    return read_shape(asked.model) if asked.model else SHAPES[asked.model_size]
 
 
 def checked(job: Job, folder: Path) -> dict[str, Figures]:
@@ -240,7 +261,7 @@ def compared(asked: argparse.Namespace, folder: Path, workload: str) -> Figures:
     job = prepare(asked, folder, workload)
     first = checked(replace(job, trace=asked.profile or job.device == "cpu"), folder)
     runs = timed(job, asked.repeats)
-    shape = visions.SHAPE if job.vision else SHAPES[asked.model_size]
+    shape = visions.SHAPE if job.vision else shape_of(asked)
     arithmetic = work(job, shape, read_rollouts(job.rollouts))
     sides = {name: side(runs[name], first[name], arithmetic[name]["flop"]) for name in SIDES}
     flop = {name: counted["flop"] for name, counted in arithmetic.items()}
@@ -310,9 +331,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         found = {workload: compared(asked, folder, workload) for workload in asked.workloads}
-    settings = {"model_size": asked.model_size, "dtype": asked.dtype, "method": asked.method, "groups": asked.groups,
-                "checkpointing": asked.checkpointing, "generation": asked.generation, "tile": asked.tile,
-                "train_vision": asked.train_vision, "threads": asked.threads}
+    settings = {"model": str(asked.model or asked.model_size), "dtype": asked.dtype, "method": asked.method,
+                "groups": asked.groups, "checkpointing": asked.checkpointing, "generation": asked.generation,
+                "tile": asked.tile, "train_vision": asked.train_vision, "threads": asked.threads}
     print(", ".join(f"{key} {value}" for key, value in settings.items()))
     report("one update on stored rollouts", ["", *(f"{workload}\n{name}" for workload in found for name in SIDES)],
            table_rows(found), {"settings": settings, **found}, asked.json, device=next(iter(found.values()))["device"])

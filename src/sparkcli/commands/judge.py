@@ -32,7 +32,7 @@ def judge(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, m
     templates = Templates.from_tables(read_templates(config.templates))
     counts: Counter[str] = Counter()
     records = Inputs(rollouts, Rollout)
-    with (Output(out, resume=resume) as sink, opened(model, config, server, console) as engine,
+    with (Output(out, resume=resume) as sink, opened(model, config, server, console, only_text=True) as engine,
           console.progress("judge", records=out) as advance):
         sample = Questions(engine, config.drawing(1))
         for record in judged(groups(sink.skip_done(records)), sample, config, templates, config.seed):

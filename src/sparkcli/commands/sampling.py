@@ -11,10 +11,21 @@ from sparkcli.records import Prompt, Rollout, UniqueIds
 
 
 @contextlib.contextmanager
-def opened(model: ModelConfig, sampling: SamplingConfig, server: ServerConfig, console: Console) -> Iterator[Engine]:
-    """The engine that the settings ask for; people are told which one `auto` takes, and why."""
+def opened(model: ModelConfig, sampling: SamplingConfig, server: ServerConfig, console: Console, *,
+           only_text: bool = False) -> Iterator[Engine]:
+    """The engine that the settings ask for; people are told which one `auto` takes, and why.
+
+    Args:
+        only_text: neither tokens nor log-probs are kept, so that they need not be exact.
+    """
     from sparkcli.engines import choose, open_engine
 
+    if only_text and choose(model, server)[0] == "transformers":
+        from sparkcli.models.precision import for_text
+
+        asked, model = model, for_text(model)
+        if model.dtype != asked.dtype:
+            console.say(f"weights: {model.dtype}, as they are stored; --dtype float32 rounds less and is slower here")
     with contextlib.closing(open_engine(model, sampling, server)) as engine:
         if model.engine == "auto":
             console.say("engine: {} ({})".format(*choose(model, server)))

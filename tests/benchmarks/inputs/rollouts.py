@@ -58,6 +58,14 @@ SHAPES = {
 }
 
 
+def read_shape(folder: Path) -> Shape:
+    """Of the model in a folder."""
+    config = orjson.loads((folder / "config.json").read_bytes())
+    return Shape(layers=config["num_hidden_layers"], width=config["hidden_size"], inner=config["intermediate_size"],
+                 heads=config["num_attention_heads"], kv_heads=config["num_key_value_heads"],
+                 vocabulary=config["vocab_size"])
+
+
 @dataclass(frozen=True)
 class Lengths:
     """Tokens of each prompt, and the bounds between which completions' lengths are drawn."""
