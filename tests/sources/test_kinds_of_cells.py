@@ -164,6 +164,17 @@ def test_worked_solutions(tmp_path: Path, text: str, gold: str) -> None:
     assert one(tmp_path / "a.jsonl", orjson.dumps({"question": "Q?", "answer": text})).answer == gold
 
 
+@pytest.mark.parametrize(("name", "content"), [
+    ("train.csv", f"question,answer\nQ?,007\nR?,NA\nS?,{BIG}\n"),
+    ("train.jsonl", f'{{"question":"Q?","answer":"007"}}\n{{"question":"R?","answer":"NA"}}\n'
+                    f'{{"question":"S?","answer":{BIG}}}\n')])
+def test_a_folder_of_files_is_read_as_the_files_are(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    (tmp_path / name.replace("train", "test")).write_text(content.replace("007", "008"))
+    for split, first in (("train", "007"), ("test", "008")):
+        assert [made.answer for made in prepare(str(tmp_path), PrepareConfig(split=split))] == [first, "NA", str(BIG)]
+
+
 @pytest.mark.parametrize(("choices", "answer", "gold"), [
     ({"A": "8 kg", "B": "12 kg"}, "B", "B"), ({"A": "8 kg", "B": "12 kg", "C": None}, "12 kg", "12 kg"),
     ({"label": ["A", "B"], "text": ["8 kg", "12 kg"]}, "B", "B"),

@@ -175,12 +175,12 @@ def test_hub_datasets(monkeypatch: pytest.MonkeyPatch, source: str, configs: lis
 
 
 def test_a_folder_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked = []
-    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name: ["default"])
-    table = datasets.Dataset.from_list(ROWS)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names, split: asked.append(names) or table)
-    assert pairs(tmp_path) == EXPECTED
-    assert asked == [(str(tmp_path), "default")]
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_list(ROWS).to_parquet(tmp_path / "set" / "train.parquet")
+    assert pairs(tmp_path / "set") == EXPECTED
+    with pytest.raises(UsageError, match="as a dataset: "):
+        pairs(tmp_path / "set", split="validation")
 
 
 def test_builtin_problems():

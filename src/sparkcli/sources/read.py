@@ -146,14 +146,18 @@ def _hub(source: str, split: str) -> Rows:
     datasets.disable_progress_bars()  # people are told about progress, and of errors, by the commands alone
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     name, _, config = (source, "", "") if os.path.isdir(source) else source.partition(":")
+    files: list[str] = []
     try:
         if os.path.isfile(os.path.join(name, "state.json")):  # what `save_to_disk` writes of one split
             table = datasets.load_from_disk(name)
-        else:
+        elif not (files := _text_files(name, split)):
             table = datasets.load_dataset(name, config or _usual_config(name), split=split)
     except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of kinds
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         raise UsageError(f"{source}: no such file, and as a dataset: {_one_line(cause or error)}") from None
+    if files:
+        yield from itertools.chain.from_iterable(rows(file, split) for file in files)
+        return
     batches = table.with_format("arrow").iter(batch_size=_BATCH)  # images stay the bytes that they were
     for number, row in enumerate(itertools.chain.from_iterable(map(_rows_of, batches)), 1):
         yield f"{source}: row {number}", row
@@ -170,6 +174,22 @@ def _rows_of(batch: Any) -> list[Row]:
             for row, number in zip(rows, batch.column(field.name).to_numpy(zero_copy_only=False), strict=True):
                 row[field.name] = None if row[field.name] is None else float(str(number))
     return rows
+
+
+def _text_files(folder: str, split: str) -> list[str]:
+    """The files of a split, where a folder's are CSV or JSON that are read without settings of their own: `datasets`
+    would take 007 for 7, NA for nothing, and long integers for floats."""
+    import datasets
+
+    if not os.path.isdir(folder):
+        return []
+    builder = datasets.load_dataset_builder(folder, _usual_config(folder))
+    config = builder.config
+    is_text = type(builder).__module__.startswith(("datasets.packaged_modules.csv.", "datasets.packaged_modules.json."))
+    if not is_text or config.features or getattr(config, "sep", ",") != "," or getattr(config, "field", None):
+        return []
+    files = {str(name): list(map(str, paths)) for name, paths in (config.data_files or {}).items()}.get(split, [])
+    return files if all(map(_format, files)) else []
 
 
 def _usual_config(name: str) -> str | None:
