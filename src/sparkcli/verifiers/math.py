@@ -1,26 +1,40 @@
 r"""Mathematical equality, as math-verify sees it, but for what it gets wrong.
 
-The answer is read by `method.answers` (the last box wins; two boxes in one text do not merge into a set). Equal
-spelling, plain numbers and words are settled here and now (`plain`), and so is common LaTeX by its values
-(`arithmetic`). The rest goes to a worker: it is rewritten where math-verify misreads it (`rewriting`), computed where
-it is common LaTeX now; or else parsed by math-verify's grammar and compared (`symbolic`), the gold answer first: the
-comparison is not symmetric. What would take for ever is refused (`limits`).
+The answer is read by `method.answers`. Gold answer and answer are put into the characters of TeX (`characters`). Equal
+spelling, plain numbers and words are settled here and now (`plain`), and so are notations that are no arithmetic
+(`notation`), sentences (`prose`), and common LaTeX by its values (`arithmetic`). The rest goes to a worker: it is
+rewritten where math-verify misreads it (`rewriting`, with `letters` and `separators`), computed where it is common
+LaTeX now; or else parsed by math-verify's grammar and compared (`symbolic`), the gold answer first: the comparison is
+not symmetric. What would take for ever is refused (`limits`).
 
-Differences from math-verify 0.9 in a box, all on purpose; tests/verifiers/math_pairs.jsonl has pairs for each:
+Differences from math-verify 0.9 in a box, all on purpose; tests/verifiers/math_pairs.jsonl and math_notation_pairs.jsonl
+have pairs for each:
 
-* words are words: `no` is not `on`, `Yes` is `yes`, `A, C` is `C, A`;
+* no guess: an answer is read as a whole or not at all, where math-verify takes the last number that it finds (7 in
+  `-2 \\le x \\le 7`); what cannot be read is wrong, and counted apart;
+* words are words: `no` is not `on`, `Yes` is `yes`, `A, C` is `C, A`; a gold answer that is a sentence equals the same
+  words and nothing that is computed;
 * a value is the same however it is written: `8` is `1(8)`, `x` is `x+0`;
-* variables are no units: `3t` is not 3, `m g h` not `m`; and different units are different: `5 kg`, `5 g`;
-* `M` and `m` in one expression are two variables;
-* `i` is the imaginary unit, unless it counts something;
+* variables are no units: `3t` is not 3, `m g h` not `m`; and different units are different: `5 kg`, `5 g`; measures in
+  several units are added up: `1 h 30 min` is `90 min`, and no number;
+* a style of letters is only a style: `2+3\mathrm{i}` is complex, `\mathrm{x}` is x, `\hat{\mathbf{i}}` is `\mathbf{i}`;
+  primes, hats and arrows are part of a name; d is a variable but in derivatives and integrals, `\gamma` no function;
+* `M` and `m` in one expression are two variables, and so are `\Sigma` and `\sigma`;
+* `i` is the imaginary unit, unless it counts something or stands beside j as a unit vector;
+* commas: `0,125` is a decimal and `n = 12,000` a number; within brackets, commas without spaces separate, unless the
+  next group begins with 0; `3{,}5` is 3.5; `2,5` is 2.5 where the gold answer is a decimal, and else two numbers;
+* notation that is no arithmetic is compared with its like: ratios of three, times, dates, ranges, scores, versions,
+  numbers in several parts, lists with dots, chains, Roman numerals; a ratio of two equals a fraction, but no integer;
+* wide characters, digits of any script, HTML entities, `或`, `\text{ou}`, `5元`, `5万`, `]1,2[`; texts escaped twice;
+* rows of matrices may be followed by a command (`\\\frac{1}{2}`), and the last may end with `\\`;
 * a number with a percent sign equals the same without it and its hundredth, decimal or not: `12.5\%`, `12.5`, `0.125`;
 * tiny decimals are compared by significant digits, not by places: `1.24e-8` is not `2.24e-8`;
-* numerals of two bases are compared by value; `12_5` is not `12_7`;
-* read at all: `3 1/2`, `4.5e33`, `10\,000`, `0.\overline{3}`, `½`, `√2`, `x²`, `sin(x)`, `2pi`, `**73**`, `5.`, `€5`,
-  `\frac ab`, `\frac{1\pm\sqrt{5}}{2}`, `\sin 30^\circ`, `\log_e`, `\lg`, `\langle 1,2\rangle`, `\varnothing`, cases,
-  set builders, moduli;
+* numerals of two bases are compared by value; `12_5` is not `12_7`; `0x1F` is 31;
+* read at all: `3 1/2`, `4.5e33`, `10\,000`, `0.\overline{3}`, `0.333\ldots`, `½`, `√2`, `x²`, `sin(x)`, `2pi`,
+  `**73**`, `5.`, `€5`, `1.5 \text{ million}`, `40^\circ 30'`, `\frac ab`, `\frac{1\pm\sqrt{5}}{2}`, `\sin 30^\circ`,
+  `\log_e`, `\lg`, `\langle 1,2\rangle`, `\varnothing`, cases, systems, set builders, moduli;
 * inequalities are equal if their solutions are, to one another and to a gold interval that cannot be a point: `2x>6`
-  and `x>3`, `[3,\infty)` and `x\ge 3`, but not `(1,2)` and `1<x<2`;
+  and `x>3`, `[3,\infty)` and `x\ge 3`, but not `(1,2)` and `1<x<2`; `and` is not `or` between them;
 * expressions that agree wherever both are real are equal: `\ln\frac{a}{b}` and `\ln a-\ln b`, `\ln|x|` and `\ln x`.
 
 Bare equations, which math-verify without a box reads as 0, are in a box here.

@@ -1,7 +1,7 @@
 r"""Spellings that math-verify misreads, rewritten to ones that it reads rightly, before it sees them.
 
 Everything is text in, text out. Each rule is here because math-verify 0.9 reads the left-hand side as something else,
-or as nothing; a pair of tests/verifiers/math_pairs.jsonl shows each at work.
+or as nothing; a pair of tests/verifiers/math_pairs.jsonl or math_notation_pairs.jsonl shows each at work.
 """
 
 import re
