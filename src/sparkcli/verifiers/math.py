@@ -7,7 +7,7 @@ rewritten where math-verify misreads it (`rewriting`, with `letters` and `separa
 LaTeX now; or else parsed by math-verify's grammar and compared (`symbolic`), the gold answer first: the comparison is
 not symmetric. What would take for ever is refused (`limits`).
 
-Differences from math-verify 0.9 in a box, all on purpose; tests/verifiers/math_pairs.jsonl and math_notation_pairs.jsonl
+Differences from math-verify 0.9 in a box, all on purpose; math_pairs.jsonl and math_notation_pairs.jsonl of the tests
 have pairs for each:
 
 * no guess: an answer is read as a whole or not at all, where math-verify takes the last number that it finds (7 in

@@ -20,7 +20,7 @@ from sparkcli.verifiers.mathematics.plain import number
 _LONGEST = 300
 _HINT = re.compile(r":|\.\.|dots(?![a-z])|(?:^|[=({$\s])\d[\d.,%\\]*-[\\$]*\d"
                    r"|/\s*\d+\s*/|\d\.\d+\.\d|\d\s+\d|[A-Z]-?\d"
-                   r"|\d\s*'|\bto\b|[MDCLXVI]{2}|[A-Z]-[A-Z]-|\\(?:long)?(?:to|rightarrow|Rightarrow|implies)(?![a-z])|[-=]>"
+                   r"|\d\s*'|\bto\b|[MDCLXVI]{2}|[A-Z]-[A-Z]-|[A-F][+-]$|\\(?:long)?(?:to|rightarrow|Rightarrow|implies)(?![a-z])|[-=]>"
                    r"|[A-Za-z]+\.? \d{1,2}|\d(?: ?[AaPp]\.?[Mm]|(?:st|nd|rd|th)? [A-Za-z]"
                    r"|\s*\\(?:text|math|mbox|[,;: ]))"
                    r"|[\u65e5\u70b9\u65f6]", re.ASCII)
@@ -50,7 +50,7 @@ _JOINED = tuple(re.compile(pattern) for pattern in (
     r"\d+(?:/\d+){2,}", r"\d+(?:\.\d+){2,}", r"\d+'\d+(?:''|\")?",
     r"\(?\+?\d+(?:\)?[ -]\(?\d+)+\)?(?:\(\d+(?: \d+)+\))*"))
 """Numbers joined by hyphens, slashes, dots, feet and inches, or nothing but spaces."""
-_LABEL = re.compile(r"[A-Z](?:-[A-Z]){2,}|[A-Z]{1,3}-?\d+[A-Za-z]?|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
+_LABEL = re.compile(r"[A-Z](?:-[A-Z]){2,}|[A-F][+-]|[A-Z]{1,3}-?\d+[A-Za-z]?|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
                     r"|(?:[A-Z][a-z]?\d+)+[A-Z][a-z]?")
 _ROMAN = re.compile(r"(?=[IVX]{2}|[MDCLXVI]{3})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _WORDS = re.compile(r"(?<![A-Za-z])(?:and|or|[ap]\.?m)(?![A-Za-z])")
@@ -150,7 +150,7 @@ def _against_arithmetic(gold: str, answer: str, expected: Notation | None, found
 def _bare(text: str) -> str:
     """The text without what TeX sets around it."""
     text = IN_TEXT.sub(r"\1", text.strip().removesuffix(".") if not text.endswith("..") else text)
-    text = re.sub(r"\\\$", "", text)
+    text = re.sub(r"\\?\$(?=\d)|\\\$", "", text)
     text = re.sub(r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":", text)
     text = re.sub(r"(?<=\d)\s+(?:to|through)\s+(?=\d)", "-", text)
     text = " ".join(_GAP.sub(" ", re.sub(r"\^\{?\s*(?:\\prime|')\s*\}?", "'", text)).split())

@@ -32,12 +32,20 @@ def parsed(text: str, is_real: bool | None, lowercase: bool) -> Parsed | None:
     for candidate in dict.fromkeys((latex, get_last_eq(latex))):
         for converter in (_Converter, _Latex2Sympy):
             try:
-                return converter(is_real=is_real, config=config).parse(candidate)
+                return _with_named_derivatives(converter(is_real=is_real, config=config).parse(candidate))
             except (RecursionError, MemoryError):
                 raise
             except Exception:  # noqa: BLE001 - the grammar has no error of its own
                 continue
     return None
+
+
+def _with_named_derivatives(expression: Parsed) -> Parsed:
+    """An expression with a variable for each derivative of a variable, which sympy takes for a constant: it is not 0."""
+    if not isinstance(expression, sympy.Basic):
+        return expression
+    names = {each: sympy.Symbol(str(each)) for each in expression.atoms(sympy.Derivative) if each.expr.is_Symbol}
+    return expression.xreplace(names) if names else expression
 
 
 def normalized(text: str) -> str:

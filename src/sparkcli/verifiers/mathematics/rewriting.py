@@ -42,7 +42,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (re.compile(pattern), replacement) for pattern, replacement in (
         (r"^\s*(?::?=|\\(?:approx|simeq|sim|cong|therefore|implies|Rightarrow|to)(?![a-zA-Z]))\s*", ""),
         (r"\\(?:pounds|euro|yen|textdollar|texteuro|textsterling)(?![a-zA-Z])\s*", ""),
-        (r"\\left\s*\\?\.|\\right\s*\\?\.|\\#|\\displaystyle\b|~", " "),
+        (r"\\left\s*\\?\.|\\right\s*\\?\.|\\?#|\\displaystyle\b|~", " "),
         (r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":"),
         (r"(?<=\d)\s+(?:[kcm]?m|mi|ft|[kmu]?g|m?L|kWh|J|N)"
          r"/(?:h|hr|s|min|sec|m?L|[cm]?m|kg|day|K)(?:\^\{?[23]\}?)?\s*$", ""),
