@@ -50,7 +50,8 @@ _JOINED = tuple(re.compile(pattern) for pattern in (
     r"\d+(?:/\d+){2,}", r"\d+(?:\.\d+){2,}", r"\d+'\d+(?:''|\")?",
     r"\(?\+?\d+(?:\)?[ -]\(?\d+)+\)?(?:\(\d+(?: \d+)+\))*"))
 """Numbers joined by hyphens, slashes, dots, feet and inches, or nothing but spaces."""
-_LABEL = re.compile(r"[A-Z](?:-[A-Z]){2,}|[A-F][+-]|[A-Z]{1,3}-?\d+[A-Za-z]?|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
+_LABEL = re.compile(r"[A-Z](?:-[A-Z]){2,}|[A-F][+-]|[A-Z]{1,3}-?\d+[A-Za-z]?"
+                    r"|(?:[A-Z][a-z]?\d*)+[A-Z][a-z]?\d+(?:[A-Z][a-z]?\d*)*"
                     r"|(?:[A-Z][a-z]?\d+)+[A-Z][a-z]?")
 _ROMAN = re.compile(r"(?=[IVX]{2}|[MDCLXVI]{3})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _WORDS = re.compile(r"(?<![A-Za-z])(?:and|or|[ap]\.?m)(?![A-Za-z])")

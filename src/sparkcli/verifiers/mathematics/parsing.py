@@ -41,7 +41,7 @@ def parsed(text: str, is_real: bool | None, lowercase: bool) -> Parsed | None:
 
 
 def _with_named_derivatives(expression: Parsed) -> Parsed:
-    """An expression with a variable for each derivative of a variable, which sympy takes for a constant: it is not 0."""
+    """An expression with a variable for each derivative of a variable, which sympy would compute as 0."""
     if not isinstance(expression, sympy.Basic):
         return expression
     names = {each: sympy.Symbol(str(each)) for each in expression.atoms(sympy.Derivative) if each.expr.is_Symbol}
