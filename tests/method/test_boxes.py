@@ -53,6 +53,8 @@ from sparkcli.verifiers.registry import load
     (r"\boxed{3}, alternatively \boxed{7}", r"3 \text{ or } 7"),
     (r"\boxed{3}, \boxed{7}, or \boxed{9}", r"3 \text{ or } 7 \text{ or } 9"),
     (r"$(\boxed{1}, \boxed{2})$", "1, 2"),
+    (r"One root is \boxed{1}. The other root is \boxed{-2}.", "1, -2"),
+    (r"x=\boxed{1}. Another solution is x=\boxed{2}", "1, 2"),
 ])
 def test_boxes_that_stand_together_are_one_answer(text: str, answer: str) -> None:
     assert answer_in_boxes(text) == answer
@@ -93,6 +95,8 @@ def test_boxes_that_stand_together_are_one_answer(text: str, answer: str) -> Non
     ("\\boxed{12}\n\n**Answer:** \\boxed{13}", "13"),
     (r"\boxed{A} and \boxed{B} are wrong, so \boxed{C}", "C"),
     (r"\boxed{5} (not \boxed{6})", "5"),
+    (r"\boxed{3}. The last step gives \boxed{7}", "7"),
+    (r"\boxed{3}. The second method also gives \boxed{3}", "3"),
     (r"\boxed{1} " + "and so on " * 20 + r"\boxed{2}", "2"),
 ])
 def test_a_later_box_corrects_or_follows_from_an_earlier(text: str, answer: str) -> None:

@@ -141,6 +141,16 @@ def test_emphasis_and_mathematics_signs_are_taken_off(text: str, bare: str | Non
     ("The answer is 1, 2, since both work", "1, 2"),
     ("The answer is 10:05, since it is late", "10:05"),
     ("The answer is 5, not 6.", "5"),
+    ("**The answer is 5.**", "5"),
+    ("The answer is 5 ✅", "5"),
+    ("So, the answer is 5; this is because 2+3=5.", "5"),
+    ("Steps.\nThe answer is 5. This is because 2+3=5.", "5"),
+    ("Steps.\n\nThe answer is 5.\n\nExplanation: 2+3=5.", "5"),
+    ("Therefore the answer is 5, and we are done.", "5"),
+    ("The answer is 5: 2+3=5.", "5"),
+    ("The answer is approximately 3.14, rounded to two places.", "3.14"),
+    ("The answer is 7 to the nearest whole number.", "7"),
+    ("The answer is 5 (mod 7).", "5 (mod 7)"),
 ])
 def test_reasons_phrasings_and_what_is_none(completion: str, answer: str | None) -> None:
     assert final_answer(completion) == answer

@@ -26,6 +26,8 @@ _OR = (r"or|or else|o|u|ou|oder|или|hoặc|veya|may ?be|perhaps|possibly|alte
        r"|(?:it )?(?:could|might|may)(?: also)? be")
 _WIDE_AND, _WIDE_OR = "和|与|與|及|以及|跟|并且|且|と|および|와|과|그리고", "或|或者|または|또는"
 _HEDGE = re.compile(rf"\W*(?:{_OR})\b.{{0,40}}", re.IGNORECASE)
+_OTHER = re.compile(r"\W*(?:and )?(?:the |an)?(?:other|second|third|fourth|remaining|last) ?"
+                    r"(?:root|solution|answer|value|one|case|possibility)?s?\b.{0,30}", re.IGNORECASE)
 _OR_WORD = re.compile(rf"\b(?:{_OR})\b|{_WIDE_OR}|/", re.IGNORECASE)
 _NAME = (r"(?:[|∠\\]?(?!it\b|so\b)[a-z]\w{0,8}(?:_\{?\w{1,9}\}?)?'?(?: ?\([^()=]{1,12}\))?\|? ?[=:] ?"
          r"|m?\\?angle ?\w{1,4} ?[=:] ?|(?!it\b)[a-z]\w? (?:is|equals) )")
@@ -116,7 +118,7 @@ def related(between: str) -> Relation:
     if _REJECTS.fullmatch(f"{text} "):
         return "not"
     sentence = text.lstrip(".?!。？！ \n")
-    is_hedge = sentence != text and _HEDGE.fullmatch(sentence)
+    is_hedge = sentence != text and (_HEDGE.fullmatch(sentence) or _OTHER.fullmatch(sentence))
     is_clause = _CLAUSE.fullmatch(text) and not (_SENTENCE_END.search(text) or _COMPUTED.search(text))
     if _DERIVED.search(text) or not (is_hedge or is_clause or _JOINED.fullmatch(text) or _LISTED.fullmatch(text)):
         return "apart"

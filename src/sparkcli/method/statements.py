@@ -9,7 +9,8 @@ import re
 
 _IS = (r"(?:is|are|was|equals|(?:comes|works) (?:out )?(?:to be|to|as)|turns out to be|becomes"
        r"|(?:should|must|would|will|can only|has to|have to)(?:[ \t]+(?:therefore|thus|then|hence|also))?[ \t]+be)\b"
-       r"(?:[ \t]*:?[ \t]+(?:therefore|thus|then|hence|simply|just|indeed|clearly|exactly|given by|equal to)\b)*"
+       r"(?:[ \t]*:?[ \t]+(?:therefore|thus|then|hence|simply|just|indeed|clearly|exactly|about|roughly"
+       r"|approximately|given by|equal to)\b)*"
        r",?[ \t]*:?")
 _CUE = re.compile(
     rf"(?:\b(?:answers?|ans)(?:[ \t]+(?:choice|option|(?:to|for)[ \t]+(?:the|this|your)(?:[ \t]+\w{{1,20}}){{1,2}}?))?"
@@ -32,14 +33,18 @@ _POLITENESS = re.compile(
     r"(?<=[\s.!?*$)\]])(?:(?:I hope (?:it|this|that)(?: is|'s)? (?:correct|right|helps|helpful|clear)"
     r"|Hope (?:it|this) helps|Let me know if [^\n.!?]{1,80}|Do you have (?:any )?other questions[^\n.!?]{0,40}"
     r"|(?:Feel free to|Please) (?:ask|let me know)[^\n.!?]{0,80}|If you have [^\n.!?]{1,80}"
-    r"|Thanks?(?: you)?[^\n.!?]{0,30}|Good luck|Have a (?:nice|great|good) \w{1,9}|Q\.?E\.?D|Done"
-    r"|\u220e|\u25a0|\$?\\(?:blacksquare|square|qed)\$?)[.!?]*\s*){1,3}\Z", re.IGNORECASE)
+    r"|Thanks?(?: you)?[^\n.!?]{0,30}|Good luck|Have a (?:nice|great|good) \w{1,9}|Q\.?E\.?D|(?-i:Done)"
+    r"|[\u220e\u25a0\u2705\u2713\u2714\u2611\U0001f300-\U0001faff]+|\$?\\(?:blacksquare|square|qed)\$?)[.!?]*\s*){1,3}\Z",
+    re.IGNORECASE)
 _REASON = re.compile(
     r"(?:\s*[,;(:\u2014\u2013-]+)?\s*(?<![\w$])(?:since|because|given that|due to"
     r"|as (?:we|it|there|the|this|that|they|both|all|each|only|if|shown|required|desired|expected|claimed|stated|above"
     r"|calculated|computed|found|determined|before|[\d$\\(]))\b"
     r"|\s*[,;]\s*(?:which|so|as|for|where|i\.?e|that is|meaning|making|giving|obtained|found|by|using|from|not"
-    r"|rather than|instead of)\b"
+    r"|rather than|instead of|therefore|thus|hence|completing|and (?:so|we))\b"
+    r"|\s*[.;]\s+(?:this|that|it)(?: is|'s| follows| comes| works)? (?:because|since|from|as)\b"
+    r"|,?\s+(?:when )?(?:rounded|to the nearest|correct to)\b|(?<=[\w$})%]):\s+(?=[^:\n]*=)"
+    r"|[.\s]*\n\W*(?:explanation|reason|reasoning|justification)\b"
     r"|\s*(?:\u2014|\s\u2013\s|\s-{1,3}\s)(?=\s*[A-Za-z]{3})"
     r"|\s+\((?=(?:i\.e\.|from|by|see|using|where|that is)\b|[^()\n]*=[^()\n]*\)[.\s]*\Z)"
     r"|[\uff0c,]?(?:\u56e0\u4e3a|\u56e0\u70ba|\u7531\u4e8e|\u56e0\u6b64)", re.IGNORECASE)
@@ -114,7 +119,7 @@ def last(text: str) -> str | None:
 
 def unwrapped(text: str) -> str | None:
     """`text` without the emphasis, mathematics signs and full stop around it; None if nothing is left."""
-    text = _without_stop(text)
+    text = _without_stop(text.rstrip().removesuffix("**") if text.count("**") % 2 else text)
     for _ in range(_WRAPPED_AT_MOST):
         for left, right in _WRAPPERS:
             inner = text[len(left):len(text) - len(right)]

@@ -54,7 +54,7 @@ _LONGEST_END = 64
 _NEXT_TURN = re.compile(
     r"(?:<\|(?:im_end|eot_id|endoftext|end|end_of_text|eot|im_sep)\|>|<end_of_turn>|</s>|<｜end▁of▁sentence｜>)\s{0,9}"
     r"(?:<\|(?:im_start|start_header_id|user|assistant|system|begin_of_text)\|>|<start_of_turn>|<s>|\[INST\]"
-    r"|<｜(?:User|Assistant)｜>)")
+    r"|<｜(?:User|Assistant)｜>|(?:Human|User|Question|Problem|Q) ?\d{0,3}:)")
 
 
 def reply(completion: str, *, in_thought: bool = False) -> str:
