@@ -164,7 +164,13 @@ def test_options_are_texts(options: list[object]):
     ('A.\nB is wrong.', "A"),
     ("The answers are A, C and D because they hold", "A, C, D"),
     ("答案是B，因为2+3=5。", "B"),
-    ("所以选B", None),
+    ("所以选B", "B"),
+    ("综上，故选：(C)。", "C"),
+    ("I would choose C.", "C"),
+    ("Hence I would pick option (D).", "D"),
+    ("I would choose C or D.", None),
+    ("We choose 3 of them, A or B.", None),
+    ("That leaves only B.", "B"),
 ])
 def test_options_in_prose(completion: str, named: str | None):
     assert verdict("B", completion).extracted == named

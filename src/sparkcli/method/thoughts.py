@@ -17,7 +17,8 @@ from typing import Any
 
 from sparkcli.records import Rollout
 
-_NAME = r"think(?:ing|_fast(?:er)?)?|thoughts?|reasoning|scratchpad|(?:inner|internal)_monologue"
+_NAME = (r"think(?:ing|_fast(?:er)?)?|thoughts?|reason(?:ing)?|scratchpad|(?:thinking|thought|reasoning)_process"
+         r"|(?:inner|internal)_(?:monologue|thoughts?)|chain_of_thought|cot")
 _FINAL = r"\|channel\|>\s?final[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>"
 _MARKER = re.compile(
     r"[<\[◁](?:"
@@ -34,7 +35,7 @@ _MARKER = re.compile(
     rf"|(?P<ends_channel>\|(?:end|return|call|eom|end_message)\|>(?:\s*to=user<\|message\|>)?|\|start\|>\w{{0,20}}|{_FINAL}))(?P<channel>)"
     r")", re.IGNORECASE)
 """Begin or end of a thought: the group that matches last says of which kind, and `ends_` of that kind that it ends."""
-_HINTS = ("think", "thought", "reasoning", "scratchpad", "monologue", "analysis", "|inner_", "<unused9", "channel",
+_HINTS = ("think", "thought", "reason", "cot>", "scratchpad", "monologue", "analysis", "|inner_", "<unused9", "channel",
           "to=self")
 """What is in any text with a begin or an end, in small letters."""
 _BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")

@@ -25,7 +25,14 @@ from sparkcli.verifiers.reading.options import leaves_open, letters
 _MENTION = re.compile(r"\(([A-Z])\)")
 _LETTER_LINE = re.compile(r"^[ \t]*(?:[-#>]+[ \t]*)?\**(?:[Oo]ption[ \t]+)?(?:\([A-Z]\)|[A-Z])[.)]?\**[.]?[ \t]*$",
                           re.MULTILINE)
+_CHOSEN = re.compile(
+    r"(?:\b(?:I|we)(?:'d|'ll| would| will| must| should)? (?:choose|pick|select|go with|answer)"
+    r"|\b(?:choose|pick|select) (?:option|answer|choice)|\b(?:leaves|leaving) (?:only |us with )?(?:option |answer )?)"
+    r"\s*(?:option |answer |choice )?\**(\([A-J]\)|[A-J]\b)\**[.!]?\s*\Z"
+    r"|\u9009(?:\u62e9|\u9879)?(?:[\u662f\u4e3a])?[\uff1a:\s]*\**[\uff08(]?([A-J])[)\uff09]?\**[\u3002.]?\s*\Z")
+"""Sentences that choose, at the end of a text."""
 _LONGEST_ALONE = 200
+_ENDING = 300
 _LAST_WINDOW = 2000
 
 
@@ -50,7 +57,7 @@ def _readings(completion: str, how_much: str) -> Iterator[Reading]:
     stated = list(stated_answers(completion))
     yield from stated
     if not stated and not content:
-        yield from filter(None, [_alone(completion)])
+        yield from filter(None, [_alone(completion), _chosen(completion)])
     if how_much == "last" and not stated and not content:
         yield from filter(None, [readings.last_statement(completion), _last_mention(completion)])
 
@@ -68,6 +75,11 @@ def _alone(completion: str) -> Reading | None:
     if line.start() == 0 and statements.explains(text[line.end():]):
         return Reading(line[0], "the first line")
     return Reading(line[0], "the last line") if line.end() == len(text) else None
+
+
+def _chosen(completion: str) -> Reading | None:
+    chosen = _CHOSEN.search(completion[-_ENDING:])
+    return Reading(chosen[1] or chosen[2], "a choice at the end") if chosen else None
 
 
 def _last_mention(completion: str) -> Reading | None:

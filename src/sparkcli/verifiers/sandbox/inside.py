@@ -10,6 +10,7 @@ job itself, with builtins of their own and an `==` that a value of another type 
 none. A program that goes through the frames of its interpreter to find the proof is not stopped.
 """
 
+import _thread
 import atexit
 import builtins
 import contextlib
@@ -17,6 +18,7 @@ import json
 import marshal
 import os
 import random
+import resource
 import select
 import sys
 import tempfile
@@ -30,6 +32,8 @@ from typing import Any, BinaryIO, NoReturn
 from sparkcli.verifiers.sandbox.confinement import Confinement
 
 _REPORT = 3
+_LARGEST_STACK = 64 << 20
+_SETRLIMIT = resource.setrlimit
 _SIGKILL = 9
 _COMMON = ("bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
            "math", "operator", "random", "re", "statistics", "string", "typing")
@@ -66,6 +70,8 @@ def main(requests: BinaryIO, replies: BinaryIO) -> None:
         __import__(name)
     sys.set_int_max_str_digits(0)  # what is printed may be long: there are limits on time and output
     vars(builtins).update(exit=_exit, quit=_exit)  # which `site` would have put there
+    threading.stack_size = _stack_size
+    resource.setrlimit = _set_limit
     confinement = Confinement()
     _reply(replies, confinement.layers)
     while True:
@@ -86,6 +92,17 @@ def main(requests: BinaryIO, replies: BinaryIO) -> None:
 def _exit(code: Any = None) -> NoReturn:
     """`exit` and `quit`."""
     raise SystemExit(code)
+
+
+def _stack_size(size: int = 0) -> int:
+    """Of a thread, no larger than the memory of a job allows: programs that recurse ask for hundreds of MiB."""
+    return _thread.stack_size(min(size, _LARGEST_STACK))
+
+
+def _set_limit(kind: int, limits: tuple[int, int]) -> None:
+    """Lets programs believe that their stack may grow; all else is refused, as it was."""
+    if kind != resource.RLIMIT_STACK:
+        _SETRLIMIT(kind, limits)
 
 
 def _reply(replies: BinaryIO, message: Any) -> None:
