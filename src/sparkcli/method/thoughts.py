@@ -110,8 +110,8 @@ def _without_ends(text: str) -> str:
     end = len(text)
     while end and text[end - 1] in ">]" and (marker := _END.search(text, max(0, end - _LONGEST_END), end)):
         end = marker.start()
-        if end and text[end - 1].isspace():
-            end = len(text[:end].rstrip())
+        while end and text[end - 1].isspace():
+            end -= 1
     return text[:end]
 
 
