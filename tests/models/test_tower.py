@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.models.tiny import load_tiny, write_model
 from tests.training.visions import KINDS, load, write
-from transformers import MllamaConfig
+from transformers import BartConfig, MllamaConfig
 
 from sparkcli.errors import UsageError
 from sparkcli.models.tower import language_modules, vision_parameters
@@ -30,4 +30,10 @@ def test_in_a_model_of_text_nothing_does(tmp_path: Path) -> None:
 def test_a_model_that_looks_by_cross_attention_is_refused(tmp_path: Path) -> None:
     MllamaConfig().save_pretrained(write_model(tmp_path))
     with pytest.raises(UsageError, match="mllama looks at images by cross-attention, which is not supported"):
+        load_tiny(tmp_path)
+
+
+def test_an_encoder_with_a_decoder_is_refused(tmp_path: Path) -> None:
+    BartConfig(d_model=16).save_pretrained(write_model(tmp_path))
+    with pytest.raises(UsageError, match="bart is an encoder with a decoder, which is not supported"):
         load_tiny(tmp_path)

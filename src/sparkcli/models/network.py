@@ -30,14 +30,17 @@ def load_network(folder: Path, config: ModelConfig, device: torch.device) -> Pre
     2305.14314), computing in the dtype that the rest has.
 
     Raises:
-        UsageError: no safetensors weights, an architecture that is not known or looks at images by cross-attention,
-            weights missing; or no bitsandbytes.
+        UsageError: no safetensors weights, an architecture that is not known, looks at images by cross-attention or
+            encodes the prompt apart, weights missing; or no bitsandbytes.
     """
     weight_files(folder)
     architecture = load_architecture(folder, config)
     if getattr(architecture.get_text_config(), "cross_attention_layers", None):
         raise UsageError(f"{folder}: {architecture.model_type} looks at images by cross-attention, which is not "
                          "supported here; take a model whose images are tokens, as Qwen2.5-VL or Qwen3-VL")
+    if architecture.is_encoder_decoder:
+        raise UsageError(f"{folder}: {architecture.model_type} is an encoder with a decoder, which is not supported "
+                         "here; take a model that continues its prompt, as Qwen or Llama")
     try:
         options: dict[str, Any] = {"dtype": _dtype(config, architecture, device), "use_safetensors": True,
                                    "trust_remote_code": config.trust_remote_code}

@@ -36,6 +36,8 @@ class Placed:
     """On the CPU; None: 0, 1, 2, … on every axis."""
     pixels: Mapping[str, Tensor] = field(default_factory=dict)
     """See `Encoded.pixels`; empty without images."""
+    kinds_1T: Tensor | None = None
+    """See `Encoded.kinds_1T`."""
 
 
 def text(token_ids: Sequence[int]) -> Placed:
@@ -57,13 +59,13 @@ def place(network: PreTrainedModel, prompt: Encoded) -> Placed:
                 body_of(network).forward).parameters:
             raise UsageError(f"{network.config.model_type}: its image tokens attend to each other both ways, which is "
                              "not supported; take a model with causal attention, as Qwen2.5-VL or Qwen3-VL")
-        return Placed(prompt.token_ids, len(prompt.token_ids), pixels=prompt.pixels)
+        return Placed(prompt.token_ids, len(prompt.token_ids), pixels=prompt.pixels, kinds_1T=prompt.kinds_1T)
     known: dict[str, Any] = {**prompt.pixels, "input_ids": torch.tensor([prompt.token_ids]),
                              "mm_token_type_ids": prompt.kinds_1T}
     wanted = inspect.signature(ask).parameters
     positions_A1T, _ = ask(**{name: value for name, value in known.items() if name in wanted})
     positions_AT: Tensor = positions_A1T[:, 0]
-    return Placed(prompt.token_ids, int(positions_AT.max()) + 1, positions_AT, prompt.pixels)
+    return Placed(prompt.token_ids, int(positions_AT.max()) + 1, positions_AT, prompt.pixels, prompt.kinds_1T)
 
 
 def pixel_inputs(prompts_P: Sequence[Placed], device: torch.device) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ CONFIGURATIONS: dict[str, PreTrainedConfig] = {
     "sinks": transformers.GptOssConfig(**{**SIZES, **FULL_AND_SLIDING, **EXPERTS}),
     "an attention of its own": transformers.FalconConfig(
         vocab_size=259, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=True, eos_token_id=258,
-        bos_token_id=256, new_decoder_architecture=False),
+        bos_token_id=256, new_decoder_architecture=False, max_position_embeddings=512),
     "states": transformers.Mamba2Config(**{**SIZES, **STATES}),
     "states beside attention": transformers.Qwen3NextConfig(**{**SIZES, **LINEAR, **EXPERTS}),
 }

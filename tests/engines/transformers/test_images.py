@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engines.contract import emitted
+from tests.engines.contract import emitted, rollouts_of
 from tests.engines.vision_contract import seeing
 from tests.logprobs import naive_logprobs
 from tests.models.tiny import load_tiny
@@ -15,7 +15,7 @@ from tests.models.vision import write_pictures, write_vision_model
 from torch import Tensor
 
 from sparkcli.config import RolloutConfig
-from sparkcli.engines.transformers import budget, engine
+from sparkcli.engines.transformers import budget, engine, sampler
 from sparkcli.engines.transformers.engine import TransformersEngine
 from sparkcli.models.pictures import Pictures
 from sparkcli.models.policy import Policy
@@ -119,13 +119,13 @@ def test_an_image_that_is_gone_when_it_is_read_again_loses_its_prompt_alone(
     path = Path(shutil.copy(pictures["odd"], tmp_path))
     going = Prompt(id="going", prompt="?", images=(str(path),))
     monkeypatch.setattr(engine, "Pictures", partial(Pictures, room=0))
-    decode = engine.decode
+    complete = sampler.Sampler.complete
 
-    def decode_later(*given: Any) -> None:
+    def complete_later(*given: Any) -> None:
         path.unlink(missing_ok=True)
-        decode(*given)
+        complete(*given)
 
-    monkeypatch.setattr(engine, "decode", decode_later)
+    monkeypatch.setattr(sampler.Sampler, "complete", complete_later)
     lost, *others = sampled(policy, [going, *prompts])
     assert [len(lost), lost[0].finish_reason] == [1, "error"] and "'going': image 1" in (lost[0].error or "")
     assert emitted(others) == emitted(sampled(policy, prompts))
@@ -165,6 +165,16 @@ def test_greedy_is_what_generate_says(policy: Policy, prompts: list[Prompt], nam
         assert tokens_T.tolist() == list(group[0].token_ids or ())
         logprobs_T = torch.cat(said.logits).log_softmax(1).gather(1, tokens_T[:, None])[:, 0]
         assert group[0].logprobs == pytest.approx(logprobs_T.tolist(), abs=2e-5)
+
+
+def test_generate_sees_the_same_images(policy: Policy, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As networks that see and whose prompts cannot be shared are sampled."""
+    shared = sampled(policy, prompts)
+    monkeypatch.setattr(sampler, "longest_shared", lambda network: 0)
+    generated = sampled(policy, prompts)
+    assert emitted(generated) == emitted(shared)
+    for one, other in zip(rollouts_of(generated), rollouts_of(shared), strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=2e-5)
 
 
 def test_what_the_network_remembers_of_other_calls_does_not_matter(policy: Policy, prompts: list[Prompt]) -> None:

@@ -49,7 +49,16 @@ def _complete(network: PreTrainedModel, prompts_rows_B: Sequence[tuple[Placed, R
                    max_new_tokens=max(row.limit for row in rows_B),
                    logits_processor=LogitsProcessorList([_Drawing(rows_B, rules, network.device)]),
                    stopping_criteria=StoppingCriteriaList([_AllEnded(rows_B)]),
-                   **pixel_inputs(prompts_B, network.device))
+                   **pixel_inputs(prompts_B, network.device), **_kinds(prompts_B, network.device))
+
+
+def _kinds(prompts_B: Sequence[Placed], device: torch.device) -> dict[str, Tensor]:
+    """Which tokens are images', for networks that find positions by it."""
+    if all(prompt.kinds_1T is None for prompt in prompts_B):
+        return {}
+    text_1S = torch.zeros(1, len(prompts_B[0].token_ids), dtype=torch.long)
+    kinds_B1S = [text_1S if prompt.kinds_1T is None else prompt.kinds_1T for prompt in prompts_B]
+    return {"mm_token_type_ids": torch.cat(kinds_B1S).to(device)}
 
 
 class _Drawing(LogitsProcessor):
