@@ -1,14 +1,16 @@
 """Sampling by transformers' own `generate`: the network's own forward pass and cache, whatever they are.
 
 Right for every causal architecture and slower: a prompt runs once for each of its rows, and a batch ends with its
-longest row. The rows of a batch have prompts of equal length, so that nothing is padded, which recurrent states and
-positions of some architectures would not forgive. `generate` is asked for the most likely token, of scores that leave
-the token which was drawn here.
+longest row. `generate` is asked for the most likely token, of scores that leave the token which was drawn here.
+
+The rows of a batch have prompts of equal length, so that nothing is padded, which recurrent states and positions of
+some architectures would not forgive; of those that do, prompts without images are padded on the left.
 
 Axes: B rows, S tokens of their prompts, V vocabulary.
 """
 
 import contextlib
+import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    DynamicCache,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
@@ -23,30 +26,47 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from sparkcli.engines.transformers.cache import Room
 from sparkcli.engines.transformers.draws import draw, uniforms
 from sparkcli.engines.transformers.rows import Group, Row, Rules
+from sparkcli.models.prefix import pad_left
 from sparkcli.models.sight import Placed, pixel_inputs
+
+LOGITS = 1 << 28
+"""Computed for the prompts of a batch at most: a GiB in float32."""
 
 
 @torch.no_grad()
-def generate(network: PreTrainedModel, groups: Sequence[Group], rules: Rules, room: Room) -> None:
-    """Completes every row of every group, in batches that fit the room."""
+def generate(network: PreTrainedModel, groups: Sequence[Group], rules: Rules, room: Room, *, pads: bool) -> None:
+    """Completes every row of every group, in batches that fit the room.
+
+    Args:
+        pads: whether prompts of other lengths may share a batch.
+    """
+    most = room.prefill
+    if "logits_to_keep" not in inspect.signature(network.forward).parameters:  # it computes those of all prompt tokens
+        most = min(most, LOGITS // network.config.get_text_config().vocab_size)
     with _asked_for_nothing_else(network):
-        for batch in _batches(groups, room):
+        for batch in _batches(groups, room.rows, most, pads):
             shown = {group: group.shown() for group, _ in batch}
             rows = [(prompt, row) for group, row in batch if (prompt := shown[group]) is not None]
             if rows:
                 _complete(network, rows, rules)
 
 
+def keeps_all_tokens(network: PreTrainedModel) -> bool:
+    """Whether its cache is one of keys and values alone, where padding can be masked."""
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+               for layer in DynamicCache(config=network.config).layers)
+
+
 def _complete(network: PreTrainedModel, prompts_rows_B: Sequence[tuple[Placed, Row]], rules: Rules) -> None:
     prompts_B, rows_B = zip(*prompts_rows_B, strict=True)
-    ids_BS = torch.tensor([prompt.token_ids for prompt in prompts_B], device=network.device)
+    ids_BS, mask_BS = pad_left([prompt.token_ids for prompt in prompts_B], network.device)
     model: Any = network
-    model.generate(ids_BS, attention_mask=torch.ones_like(ids_BS), do_sample=False,
-                   max_new_tokens=max(row.limit for row in rows_B),
+    model.generate(ids_BS, attention_mask=mask_BS, do_sample=False, max_new_tokens=max(row.limit for row in rows_B),
                    logits_processor=LogitsProcessorList([_Drawing(rows_B, rules, network.device)]),
                    stopping_criteria=StoppingCriteriaList([_AllEnded(rows_B)]),
                    **pixel_inputs(prompts_B, network.device), **_kinds(prompts_B, network.device))
@@ -90,15 +110,22 @@ class _AllEnded(StoppingCriteria):
         return torch.tensor([row.ended for row in self.rows_B], device=input_ids.device)
 
 
-def _batches(groups: Sequence[Group], room: Room) -> Iterator[list[tuple[Group, Row]]]:
-    """Rows that run together: of prompts of one length, no more than there is room for, nor patches of images."""
-    for _, alike in itertools.groupby(groups, key=lambda group: len(group.token_ids)):
+def _batches(groups: Sequence[Group], rows: int, most: int, pads: bool) -> Iterator[list[tuple[Group, Row]]]:
+    """Rows that run together, `rows` at most, whose prompts have no more than `most` tokens, nor patches of images; one
+    row may have more."""
+
+    def kind(group: Group) -> int:
+        """Groups that may share a batch have the same."""
+        return 0 if pads and not group.patches else len(group.token_ids)
+
+    for _, alike in itertools.groupby(groups, key=kind):
         batch: list[tuple[Group, Row]] = []
+        longest = patches = 0
         for group, row in [(one, row) for one in alike for row in one.rows]:
-            patches = group.patches + sum(other.patches for other, _ in batch)
-            if batch and (len(batch) == room.rows or patches > room.prefill):
+            longest, patches = max(longest, len(group.token_ids)), patches + group.patches
+            if batch and (len(batch) == rows or max((len(batch) + 1) * longest, patches) > most):
                 yield batch
-                batch = []
+                batch, longest, patches = [], len(group.token_ids), group.patches
             batch.append((group, row))
         yield batch
 

@@ -8,6 +8,7 @@ Which are right for a network is found out by trying them on a few tokens.
 import itertools
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
@@ -16,7 +17,7 @@ from sparkcli.engines.transformers.attention import longest_shared
 from sparkcli.engines.transformers.budget import Budget, room_within
 from sparkcli.engines.transformers.cache import Room
 from sparkcli.engines.transformers.decoding import decode
-from sparkcli.engines.transformers.generation import generate
+from sparkcli.engines.transformers.generation import generate, keeps_all_tokens
 from sparkcli.engines.transformers.rows import Group, Row, Rules
 from sparkcli.errors import UsageError
 from sparkcli.models.agreement import are_close, own_logprobs, probe
@@ -40,7 +41,7 @@ class Sampler:
 
     def __init__(self, network: PreTrainedModel) -> None:
         self._budget = Budget()
-        self._generates = False
+        self._generate: Way | None = None
         self._longest_shared, why = _longest_shared(network)
         if not self._longest_shared:
             self._begin_to_generate(network, why)
@@ -60,21 +61,26 @@ class Sampler:
         """
         sharing = [group for group in groups if group.tokens <= self._longest_shared]
         others = [group for group in groups if group.tokens > self._longest_shared]
-        if others and not self._generates:
-            self._begin_to_generate(network, f"prompts with completions of more than {self._longest_shared} tokens do "
-                                             "not fit its attention's window")
         self._budget.spend(sharing, rows, tokens, lambda pending, room: decode(network, pending, rules, room))
-        self._budget.spend(others, rows, tokens, lambda pending, room: generate(network, pending, rules, room),
-                           shared=False)
+        if others:
+            generate = self._generate or self._begin_to_generate(
+                network, f"prompts with completions of more than {self._longest_shared} tokens do not fit its "
+                         "attention's window")
+            self._budget.spend(others, rows, tokens, lambda pending, room: generate(network, pending, rules, room),
+                               shared=False)
 
-    def _begin_to_generate(self, network: PreTrainedModel, why: str) -> None:
-        name = network.config.model_type
-        if reason := _what_is_wrong(network, generate):
+    def _begin_to_generate(self, network: PreTrainedModel, why: str) -> Way:
+        name, padded, even = network.config.model_type, partial(generate, pads=True), partial(generate, pads=False)
+        if keeps_all_tokens(network) and not _what_is_wrong(network, padded):
+            self._generate = padded
+        elif reason := _what_is_wrong(network, even):
             raise UsageError(f"{name}: cannot be sampled exactly: {why}, and by transformers' `generate` {reason}; try "
                              "--engine vllm, or another model")
+        else:
+            self._generate = even
         log.warning("%s: %s, so transformers' own `generate` samples it, which is slower; where vLLM knows the model, "
                     "--engine vllm is faster", name, why)
-        self._generates = True
+        return self._generate
 
 
 def _longest_shared(network: PreTrainedModel) -> tuple[float, str]:
