@@ -55,6 +55,10 @@ from sparkcli.verifiers.registry import load
     (r"$(\boxed{1}, \boxed{2})$", "1, 2"),
     (r"One root is \boxed{1}. The other root is \boxed{-2}.", "1, -2"),
     (r"x=\boxed{1}. Another solution is x=\boxed{2}", "1, 2"),
+    (r"\boxed{3} [or \boxed{7}]", r"3 \text{ or } 7"),
+    ("Option 1: \\boxed{3}\nOption 2: \\boxed{7}", "3, 7"),
+    (r"so $a = \boxed{3}$ while $b = \boxed{4}$", "3, 4"),
+    (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
 ])
 def test_boxes_that_stand_together_are_one_answer(text: str, answer: str) -> None:
     assert answer_in_boxes(text) == answer
@@ -113,6 +117,9 @@ def test_a_later_box_corrects_or_follows_from_an_earlier(text: str, answer: str)
     ("math", "7", r"\boxed{3} or \boxed{7}", "wrong"),
     ("math", "7", r"It could be \boxed{3}, or maybe \boxed{7}.", "wrong"),
     ("math", "7", r"It is \boxed{3}, not \boxed{7}.", "wrong"),
+    ("math", r"\frac{639}{40}", r"$d=\boxed{15\frac{39}{40}},$ or $\boxed{\frac{639}{40}}$ inches.", "correct"),
+    ("math", r"\frac{1}{2}", r"\boxed{\frac12} or \boxed{0.5}", "correct"),
+    ("math", "x=3", r"\boxed{3} or \boxed{x=3}", "correct"),
     ("number", "3", r"\boxed{3} or \boxed{7}", "no_answer"),
     ("choice", "A", r"Either \boxed{A} or \boxed{B}", "no_answer"),
     ("choice", "B", r"Either \boxed{A} or \boxed{B}", "no_answer"),

@@ -21,7 +21,7 @@ _TEX = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorna
 _TEX_WORDS = ((re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), " or "),
               (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), " and "),
               (re.compile(r"\\in(?![a-zA-Z])"), " = "), (re.compile(r"\\\\"), "\n"))
-_AND = r"and|as well as|together with|along with|y|e|et|und|и|và|ve"
+_AND = r"and|while|as well as|together with|along with|y|e|et|und|и|và|ve"
 _OR = (r"or|or else|o|u|ou|oder|или|hoặc|veya|may ?be|perhaps|possibly|alternatively"
        r"|(?:it )?(?:could|might|may)(?: also)? be")
 _WIDE_AND, _WIDE_OR = "和|与|與|及|以及|跟|并且|且|と|および|와|과|그리고", "或|或者|または|또는"
@@ -31,7 +31,7 @@ _OTHER = re.compile(r"\W*(?:and )?(?:the |an)?(?:other|second|third|fourth|remai
 _OR_WORD = re.compile(rf"\b(?:{_OR})\b|{_WIDE_OR}|/", re.IGNORECASE)
 _NAME = (r"(?:[|∠\\]?(?!it\b|so\b)[a-z]\w{0,8}(?:_\{?\w{1,9}\}?)?'?(?: ?\([^()=]{1,12}\))?\|? ?[=:] ?"
          r"|m?\\?angle ?\w{1,4} ?[=:] ?|(?!it\b)[a-z]\w? (?:is|equals) )")
-_ITEM = r"(?:\(?[a-z0-9]{1,3}[.)]|[-•]|(?:part|case|root|solution) ?\(?\w{1,3}\)? ?[:.)]?)"
+_ITEM = r"(?:\(?[a-z0-9]{1,3}[.)]|[-•]|(?:part|case|root|solution|option|possibility) ?\(?\w{1,3}\)? ?[:.)]?)"
 _JOINED = re.compile(
     r"(?:\([^()]{0,60}\)|[a-zA-Zµ°%]{1,3}\d?)? ?(?:[,;/、，；]? ?\n? ?"
     rf"(?:\b(?:{_AND}|{_OR})\b|{_WIDE_AND}|{_WIDE_OR}|[,;/、，；])) ?\n? ?"
@@ -113,8 +113,9 @@ def related(between: str) -> Relation:
     text = _TEX.sub(lambda match: match[1] or " ", text)
     lines = [" ".join(line.split()) for line in text.split("\n")]
     text = "\n".join(lines).strip(" ")
-    if text.count("(") > text.count(")"):
-        text = text.replace("(", "", 1).strip(" ")
+    for opening, closing in ("()", "[]"):
+        if text.count(opening) > text.count(closing):
+            text = text.replace(opening, "", 1).strip(" ")
     if _REJECTS.fullmatch(f"{text} "):
         return "not"
     sentence = text.lstrip(".?!。？！ \n")
