@@ -2,10 +2,10 @@ r"""Mathematical equality, as math-verify sees it, but for what it gets wrong.
 
 The answer is read by `method.answers`. Gold answer and answer are put into the characters of TeX (`characters`). Equal
 spelling, plain numbers and words are settled here and now (`plain`), and so are notations that are no arithmetic
-(`notation`), sentences (`prose`), and common LaTeX by its values (`arithmetic`). The rest goes to a worker: it is
-rewritten where math-verify misreads it (`rewriting`, with `letters` and `separators`), computed where it is common
-LaTeX now; or else parsed by math-verify's grammar and compared (`symbolic`), the gold answer first: the comparison is
-not symmetric. What would take for ever is refused (`limits`).
+(`notation`, `notation_equality`), sentences (`prose`), and common LaTeX by its values (`arithmetic`). The rest goes to
+a worker: it is rewritten where math-verify misreads it (`rewriting`, with `letters` and `separators`), computed where
+it is common LaTeX now; or else parsed by math-verify's grammar and compared (`symbolic`), the gold answer first: the
+comparison is not symmetric. What would take for ever is refused (`limits`).
 
 Differences from math-verify 0.9 in a box, all on purpose; math_pairs.jsonl and math_notation_pairs.jsonl of the tests
 have pairs for each:
@@ -50,7 +50,8 @@ from sparkcli.verifiers.base import Finding, Options, Verifier
 from sparkcli.verifiers.mathematics.arithmetic import by_value
 from sparkcli.verifiers.mathematics.characters import plain
 from sparkcli.verifiers.mathematics.limits import parses_too_long, too_long
-from sparkcli.verifiers.mathematics.notation import notation_of, same_notation
+from sparkcli.verifiers.mathematics.notation import notation_of
+from sparkcli.verifiers.mathematics.notation_equality import same_notation
 from sparkcli.verifiers.mathematics.plain import same_text, settled
 from sparkcli.verifiers.mathematics.prose import is_prose, same_prose
 from sparkcli.verifiers.reading import READING, short_answer

@@ -1,8 +1,11 @@
 """Behind `math`, in the order of use.
 
-plain       what needs no algebra                    limits      what is refused, and why
-formulas    common LaTeX, read without a grammar     evaluation  its values, with 50 digits
-arithmetic  equality by these values                 rewriting   notations that math-verify misreads
-parsing     math-verify's grammar                    symbolic    the rest, with sympy
+characters  the same text in the characters of TeX    plain       what needs no algebra
+notation    times, ratios, dates and others           notation_equality  which of them are equal
+prose       gold answers that are sentences           limits      what is refused, and why
+formulas    common LaTeX, read without a grammar      evaluation  its values, with 50 digits
+arithmetic  equality by these values                  rewriting   notations that math-verify misreads
+letters     styles, accents, units, d and i           separators  commas, words and rows between values
+parsing     math-verify's grammar                     symbolic    the rest, with sympy
 values      equality of parsed expressions by values
 """
