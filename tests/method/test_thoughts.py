@@ -64,6 +64,7 @@ def test_the_end_of_a_thought_that_the_prompt_has_begun(begin: str, end: str) ->
     ("<think>\n\n</think>\n\nb", "b"),
     ("I think, and <b>this</b> is my reasoning: [1, 2]", "I think, and <b>this</b> is my reasoning: [1, 2]"),
     ("An analysis of the channel", "An analysis of the channel"),
+    ("I think <output>5</output> is HTML", "I think <output>5</output> is HTML"),
     ("Here's my thought process: 1, so 2", "Here's my thought process: 1, so 2"),
     ("<think>a</think><response>b</response>", "b"),
     ("<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>b<|end_of_solution|>", "b"),

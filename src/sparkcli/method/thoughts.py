@@ -44,10 +44,12 @@ _FIRST_WORDS = ("analysis", "Here")
 _PROSE = re.compile(r"\s*Here(?: is|'s) my thought process:")
 _PROSE_END = re.compile(r"Here(?: is|'s) my response:")
 _FRAME = re.compile(
-    rf"<(?:\|start\|>\w{{0,20}}|{_FINAL}|\|(?:message|content_text|message_model)\|>|/?(?:response|output)>"
+    rf"<(?:\|start\|>\w{{0,20}}|{_FINAL}|\|(?:message|content_text|message_model)\|>"
     r"|\|(?:begin|end)_of_solution\|>|\|(?:START|END)_(?:RESPONSE|TEXT)\|>"
     r"|\|(?:open|close)\|>\s?(?:response|message)\s?<\|sep\|>)", re.IGNORECASE)
 """What stands around the reply where there may be thoughts before it."""
+_TAGS = re.compile(r"</?(?:response|output)>", re.IGNORECASE)
+"""What stands around it where there are."""
 _END = re.compile(r"(?:<\|[\w:]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</s>|<s>|<(?:eos|bos|pad|unk|end_of_turn|turn\||eod|EOT)>"
                   r"|\[(?:EOS|PAD|/INST)\])\Z")
 """A marker with which a reply ends."""
@@ -67,7 +69,11 @@ def reply(completion: str, *, in_thought: bool = False) -> str:
     ('', '2.')
     """
     if in_thought or _may_have_marker(completion):
-        completion = _FRAME.sub("", "\n".join(_outside(_after_words(completion), in_thought)[0]))
+        pieces = _outside(_after_words(completion), in_thought)[0]
+        found = pieces != [completion]
+        completion = _FRAME.sub("", "\n".join(pieces))
+        if found:
+            completion = _TAGS.sub("", completion)
     if "<" in completion and (turn := _NEXT_TURN.search(completion)):
         completion = completion[:turn.start()]
     return _without_ends(completion.strip())
