@@ -119,8 +119,9 @@ def test_text_that_a_table_calls_bytes(tmp_path: Path) -> None:
     assert (made.prompt, made.answer) == ("Größe?", "7 cm")
     with pytest.raises(InputError, match="answer: expected text, found bytes that are no UTF-8"):
         in_parquet(tmp_path, answer=b"\xff")
-    with pytest.raises(InputError, match="expected an answer as text, number or list, found an object"):
-        in_parquet(tmp_path, answer={"value": 5})
+    for cell, kind in (({"value": 5}, "an object"), (float("-inf"), "-inf")):
+        with pytest.raises(InputError, match=f"expected an answer as text, number or list, found {kind}"):
+            in_parquet(tmp_path, answer=cell)
 
 
 def test_what_pandas_writes(tmp_path: Path) -> None:

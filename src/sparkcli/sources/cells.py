@@ -36,6 +36,8 @@ _KINDS: Mapping[type, str] = {dict: "an object", list: "a list", bytes: "bytes"}
 
 def kind_of(value: Any) -> str:
     """What a cell holds, in words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return _KINDS.get(type(value), type(value).__name__)
 
 
