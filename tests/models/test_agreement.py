@@ -8,7 +8,7 @@ from tests.models.tiny import load_tiny, write_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, RobertaConfig
 
-from sparkcli.models.agreement import agrees, own_logprobs, probe
+from sparkcli.models.agreement import agrees, are_close, own_logprobs, probe
 from sparkcli.models.prefix import Completions, Prompts, naive_hidden, shared_hidden
 
 
@@ -22,6 +22,19 @@ def test_ways_that_are_right_agree(network: PreTrainedModel, run: Any) -> None:
     assert agrees(network, run)
     assert agrees(network.to(torch.bfloat16), run)
     network.to(torch.float32)
+
+
+def test_in_16_bits_single_tokens_may_stray_and_all_together_may_not(network: PreTrainedModel) -> None:
+    """As those of a real model of 30 layers do, where a random one of two layers is too even to show it."""
+    zeros_K, one_strays_K = torch.zeros(12), torch.tensor([0.4, *[0.03] * 11])
+    assert not are_close(network, one_strays_K, zeros_K)
+    try:
+        network.to(torch.bfloat16)
+        assert are_close(network, one_strays_K, zeros_K)
+        assert not are_close(network, zeros_K + 0.5, zeros_K)
+        assert not are_close(network, zeros_K + torch.nan, zeros_K)
+    finally:
+        network.to(torch.float32)
 
 
 def test_a_way_that_drops_a_token_does_not(network: PreTrainedModel) -> None:

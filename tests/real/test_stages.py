@@ -91,6 +91,19 @@ def test_greedy_completions_are_those_of_generate(plain: Any, model: Path, promp
     assert [row["token_ids"] for row in rows] == [greedy(plain, row) for row in rows]
 
 
+def test_in_bfloat16_prompts_are_shared_and_trained_on_too(model: Path, mixed: Rows, stage: Stage, work: Path) -> None:
+    """Its rounding, which 30 layers add up, is not taken for a fault."""
+    one = write_rows(work / "rounded.jsonl", [prompt_of(mixed[0])])
+    sampled = stage("rollout", one, "-m", model, "--dtype", "bfloat16", "-n", "4", "--max-tokens", "16",
+                    "-o", work / "rounded-rollouts.jsonl")
+    assert "slower" not in sampled.err
+    stage("verify", work / "rounded-rollouts.jsonl", "--jobs", "1", "-o", work / "rounded-scored.jsonl")
+    report = json.loads(stage("train-step", work / "rounded-scored.jsonl", "-m", model, "--dtype", "bfloat16",
+                              "--probe").out)
+    ratio = report["by_policy"]["fresh"]["ratio"]
+    assert ratio["mean"] == pytest.approx(1, abs=0.05) and 0.4 < ratio["min"] < ratio["max"] < 2.5
+
+
 def test_problems_of_gsm8k_go_through(plain: Any, model: Path, stage: Stage, work: Path, shared_data: Path) -> None:
     stage("prepare", shared_data / "gsm8k" / "train_2000.jsonl", "--limit", "3", "-o", work / "gsm8k.jsonl",
           "--instruction", "Put the answer into \\boxed{}.")

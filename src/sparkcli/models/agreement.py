@@ -20,7 +20,9 @@ from sparkcli.models.sight import Placed, text
 TOLERANCE = {torch.float32: 1e-3}
 """Of a log-probability, by the network's dtype; rounding is a hundredth of it."""
 
-TOLERANCE_IN_HALF = 0.1
+MEAN_TOLERANCE_IN_HALF = 0.2
+"""In 16 bits, on average over the tokens: in bfloat16 SmolLM2-135M's numbers stray by 0.4 at single tokens and by 0.06
+on average, and what is computed wrongly strays by more than 0.5."""
 
 HiddenStates = Callable[[PreTrainedModel, Prompts, Completions], Tensor]
 """A way to run a network: the output `[K, D]` of its body before each token of completions."""
@@ -63,4 +65,7 @@ def agrees(network: PreTrainedModel, run: HiddenStates) -> bool:
 
 def are_close(network: PreTrainedModel, found_K: Tensor, expected_K: Tensor) -> bool:
     """Whether log-probabilities are equal but for the rounding of the network's dtype."""
-    return torch.allclose(found_K, expected_K, rtol=0, atol=TOLERANCE.get(network.dtype, TOLERANCE_IN_HALF))
+    distance_K = (found_K - expected_K).abs()
+    if network.dtype in TOLERANCE:
+        return bool(distance_K.max() <= TOLERANCE[network.dtype])
+    return bool(distance_K.mean() <= MEAN_TOLERANCE_IN_HALF)
