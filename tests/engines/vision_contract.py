@@ -17,13 +17,14 @@ from tests.models.vision import Kind, write_pictures, write_vision_model
 from torch import Tensor
 
 from sparkcli.config import ModelConfig
+from sparkcli.method.messages import begun
 from sparkcli.models.policy import Policy, load
 from sparkcli.models.prompts import encode
 from sparkcli.records import Prompt, Rollout
 
 
 def seeing(pictures: dict[str, str]) -> list[Prompt]:
-    """Prompts with one image, several, one amid the text, one in the record itself, and none."""
+    """Prompts with one image, several, one amid the text, one in the record itself, none, and a begun reply."""
     inline = "data:image/png;base64," + base64.b64encode(Path(pictures["small"]).read_bytes()).decode()
     return [
         Prompt(id="one", prompt="What is it?", images=(pictures["square"],), answer="4"),
@@ -35,6 +36,8 @@ def seeing(pictures: dict[str, str]) -> list[Prompt]:
             images=(pictures["odd"],)),
         Prompt(id="large", prompt="How many?", images=(pictures["large"],)),
         Prompt(id="inline", prompt="And this?", images=(inline,)),
+        Prompt(id="begun", images=(pictures["small"],), prompt=[{"role": "user", "content": "Which colour?"},
+                                                                {"role": "assistant", "content": "It is"}]),
     ]
 
 
@@ -111,7 +114,7 @@ class VisionContract(Contract):
                 assert list(rollout.prompt_token_ids or ()) == expected
                 assert rollout.images == prompt.images and rollout.prompt == prompt.prompt
                 said = [i for i in rollout.token_ids or () if i not in policy.reader.silent_ids]
-                assert policy.reader.tokenizer.decode(said) == rollout.completion
+                assert begun(prompt) + policy.reader.tokenizer.decode(said) == rollout.completion
 
     @pytest.mark.parametrize("temperature", [0.7, 1.0])
     def test_log_probs_agree_with_a_forward_that_sees(
