@@ -20,7 +20,7 @@ from sparkcli.config import (
     resolve,
 )
 from sparkcli.errors import UsageError
-from sparkcli.models.locate import check_named, on_base
+from sparkcli.models.locate import on_base
 
 FREE = {("loop", "steps"), ("loop", "out"), ("loop", "keep"), ("verify", "jobs"), ("verify", "max_error_share"),
         ("model", "engine"), ("rollout", "batch_size"), ("rollout", "batch_tokens"), ("rollout", "vllm"),
@@ -62,7 +62,9 @@ class Settings:
 
     def check_complete(self) -> None:
         """Raises UsageError where no model is named, or no prompts are."""
-        check_named(self.model.name)
+        if not self.model.name:
+            raise UsageError("which model? name it in the recipe's [model] as name, or with --set model.name=, e.g. "
+                             "Qwen/Qwen2.5-1.5B-Instruct, or builtin:tiny-math to try things out")
         if not self.loop.prompts:
             raise UsageError("which prompts? name them in the recipe's [loop] as prompts, or with --set loop.prompts=, "
                              "e.g. prompts.jsonl, or builtin:tiny-math/train to try things out")
