@@ -43,6 +43,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"^\s*(?::?=|\\(?:approx|simeq|sim|cong|therefore|implies|Rightarrow|to)(?![a-zA-Z]))\s*", ""),
         (r"\\(?:pounds|euro|yen|textdollar|texteuro|textsterling)(?![a-zA-Z])\s*", ""),
         (r"\\left\s*\\?\.|\\right\s*\\?\.|\\?#|\\displaystyle\b|~", " "),
+        (r"\\text\s*\{\s*((?:or|and|nor|not|but|maybe|perhaps)\b[^{}]*)\}\s*$", r"\\mathbb{\1}"),
         (r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":"),
         (r"(?<=\d)\s+(?:[kcm]?m|mi|ft|[kmu]?g|m?L|kWh|J|N)"
          r"/(?:h|hr|s|min|sec|m?L|[cm]?m|kg|day|K)(?:\^\{?[23]\}?)?\s*$", ""),
@@ -136,7 +137,7 @@ def _unwrapped(text: str) -> str:
         for left, right in _WRAPPERS:
             if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
                 text = text[len(left):len(text) - len(right)].strip()
-        text = text.removesuffix("\\").removesuffix(r"\,")
+        text = text.removesuffix("\\").removesuffix(r"\,").removesuffix(",").removesuffix(";")
         text = text.removesuffix(".") if not text.endswith("..") and not text.endswith(r"\right.") else text
     return text
 
