@@ -102,7 +102,7 @@ def test_greedy_is_what_generate_says_and_log_probs_are_the_forwards(
             whole_1T = torch.tensor([[*(rollout.prompt_token_ids or ()), *ids_T.tolist()]])
             logits_TV = network(input_ids=whole_1T, use_cache=False).logits[0, -len(ids_T) - 1:-1]
         expected_T = (logits_TV / 0.7).log_softmax(1).gather(1, ids_T[:, None])[:, 0]
-        torch.testing.assert_close(found_T, expected_T, rtol=0, atol=5e-5)
+        torch.testing.assert_close(found_T, expected_T, rtol=0, atol=3e-4)  # states sum up in chunks, or step by step
     assert any("transformers' own `generate` samples it, which is slower" in message for message in caplog.messages)
 
 
