@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 
 _NUMBERS = ("0", "1", "2", "3", "4", "5", "7", "8", "10", "12", "15", "100", "0.5", "2.5", "1.25", "3.0", ".5", "1000")
 _LETTERS = ("x", "x", "y", "z", "n", "k", "a", "b", "t")
-_LEAVES = (r"\pi", r"2\pi", "-3", r"\sqrt{2}", r"\sqrt3", "3x", "xy", "e", "i", r"\infty", "5m", "x_1", "2s", r"\theta",
-           "ab", r"3\frac{1}{2}", "2 1/2", "1,000", "f(x)", "12:30", r"\mathrm{i}", "0,5")
+_LEAVES = (r"\pi", r"2\pi", "-3", r"\sqrt{2}", r"\sqrt3", "3x", "xy", "e", "i", r"\infty", "5m", "x_1", "2s",
+           r"\theta", "ab", r"3\frac{1}{2}", "2 1/2", "1,000", "f(x)", "2pi", "sqrt(5)", "2*sqrt(3)",
+           "12:30", r"\mathrm{i}", "0,5")
 _RESPELLINGS = (("pmatrix", "bmatrix"), ("0.5", r"\frac{1}{2}"), ("+", " + "), (",", ", "), (r"\dfrac", r"\frac"),
                 ("12", r"\frac{24}{2}"), ("3", "4"), ("5", "(7-2)"), ("8", "2^3"), ("7", r"\frac{14}{2}"),
                 (r"\pi", r"\frac{2\pi}{2}"), ("x", "(2x-x)"), ("4", r"\sqrt{16}"))
-_UNITS = (r"\text{ cm}", r" \text{ m}", r"^\circ", r"^{\circ}", r"\mathrm{~kg}", " m", " cm", r"\%", ".")
+_UNITS = (r"\text{ cm}", r" \text{ m}", r"^\circ", r"^{\circ}", r"\mathrm{~kg}", " m", " cm",
+          r"\text{ cm}^2", " cm^2", " kg", r"\%", ".")
 
 
 def pairs(*, seed: int, count: int) -> Iterator[tuple[str, str]]:
@@ -40,7 +42,12 @@ def _answer(numbers: random.Random) -> str:
         lambda: f"x={item()}{comma}x={item()}", lambda: f"({item()},{item()}),({item()},{item()})",
         lambda: rf"\left({item()}, \infty\right)", lambda: rf"(-\infty,{item()}]", lambda: f"f(x) = {item()}",
         lambda: rf"(-\infty,{item()}) \cup [{item()}{comma}{item()})",
-        lambda: item() + numbers.choice(_UNITS)))()
+        lambda: item() + numbers.choice(_UNITS), lambda: item() + numbers.choice(_UNITS),
+        lambda: rf"{item()} \pm {item()}", lambda: rf"\frac{{{item()} \pm {item()}}}{{2}}",
+        lambda: item() + _matrix(numbers, item), lambda: rf"\${item()}", lambda: f"{item()}**2",
+        lambda: ",".join(str(numbers.randrange(20)) for _ in range(3)),
+        lambda: numbers.choice(("1.414214", "1.4142136", "3.141593", "3.14159", "0.333333", "0.3333337", "1.732051")),
+        lambda: numbers.choice((r"\sqrt{2}", r"\pi", r"\frac{1}{3}", r"\sqrt3"))))()
 
 
 def _matrix(numbers: random.Random, item: Callable[[], str]) -> str:

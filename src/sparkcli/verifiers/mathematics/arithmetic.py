@@ -15,19 +15,9 @@ from typing import TypeVar
 
 from sparkcli.verifiers.base import Finding
 from sparkcli.verifiers.mathematics.evaluation import PI_DIGITS, Point, precise, value
-from sparkcli.verifiers.mathematics.formulas import (
-    INFINITY,
-    INTERVALS,
-    PI,
-    Collection,
-    Equation,
-    Formula,
-    Operation,
-    Scalar,
-    Tree,
-    read,
-)
+from sparkcli.verifiers.mathematics.formulas import Formula, read
 from sparkcli.verifiers.mathematics.plain import are_words
+from sparkcli.verifiers.mathematics.trees import INFINITY, INTERVALS, PI, Collection, Equation, Operation, Scalar, Tree
 
 _POINTS = tuple(map(Decimal, ("0.7391", "1.3247", "-2.2361", "0.5671", "3.3028", "-1.9022")))
 """Values of variables; unlike enough that unlike expressions have unlike values."""
@@ -38,6 +28,9 @@ _EQUAL, _DIFFERENT, _DIFFERENT_DECIMALS = Decimal("1e-30"), Decimal("1e-15"), De
 """Relative distances of rounded values: up to the first they are equal, from the others different."""
 _PLACES = Decimal("1.001e-6")
 """Up to this distance a decimal may be equal to a number by its six places."""
+_SMALLEST_DECIMAL, _LARGEST_DECIMAL = Decimal("1e-2"), Decimal("1e8")
+"""Between these, the places of a decimal count, and not its significant digits."""
+_MIDDLE = Decimal("0.01")
 _SHOWN = 80
 _GAP = Decimal("1e-6")
 """By which the ends of intervals must differ at least to be told apart here."""
@@ -172,14 +165,16 @@ class _Comparison:
 
     def _same_value(self, gold: Scalar, answer: Scalar) -> bool | None:
         """Whether the values agree at every point."""
+        is_decimal = not self._names and (_is_decimal(gold) or _is_decimal(answer))
         for point in self._points:
             self._context.clear_flags()
-            verdict = self._are_close(value(gold, point), value(answer, point))
+            verdict = self._are_close(value(gold, point), value(answer, point), is_decimal)
             if not verdict:
                 return verdict
         return True
 
-    def _are_close(self, expected: Decimal, found: Decimal) -> bool | None:
+    def _are_close(self, expected: Decimal, found: Decimal, is_decimal: bool) -> bool | None:
+        """Whether two values are equal; `is_decimal`: one of them as it is written, so that six places count."""
         if expected.is_infinite() or found.is_infinite():
             return expected == found
         is_exact = not self._context.flags[decimal.Inexact]
@@ -191,6 +186,8 @@ class _Comparison:
                 return None
             if distance <= size * _EQUAL:
                 return True
+        if is_decimal and distance <= _PLACES:
+            return _agree_in_places(expected, found) if _SMALLEST_DECIMAL < size < _LARGEST_DECIMAL else None
         if self._has_decimals:
             return False if distance > _PLACES and distance > size * _DIFFERENT_DECIMALS else None
         return False if is_exact or distance > size * _DIFFERENT else None
@@ -201,13 +198,13 @@ class _Comparison:
             if gold.left == answer.left and _is_definition(gold) and _is_definition(answer):
                 return self._same_value(gold.right, answer.right)
             return self._same_roots(_difference(gold), _difference(answer))
-        if isinstance(gold, Equation):
-            return self.same(gold.right, answer) if _is_definition(gold) else None
-        assert isinstance(answer, Equation)
-        verdict = self.same(gold, answer.right)
-        if verdict is False:
-            return False if self.same(gold, answer.left) is False else None
-        return verdict if _is_definition(answer) else None
+        equation, other = (gold, answer) if isinstance(gold, Equation) else (answer, gold)
+        assert isinstance(equation, Equation)
+        verdict = self.same(equation.right, other)
+        if _is_definition(equation):
+            return verdict if verdict or equation is gold or self.same(equation.left, other) is False else None
+        is_curve = equation is answer or len(_names(equation)) > 1
+        return False if is_curve and verdict is False and self.same(equation.left, other) is False else None
 
     def _same_roots(self, gold: Scalar, answer: Scalar) -> bool | None:
         """Whether two functions are multiples of one another; False where one has a root that the other has not."""
@@ -230,6 +227,18 @@ class _Comparison:
                 return False
             before, low, place = place, high, place - high * (place - before) / (high - low)
         return False
+
+
+def _is_decimal(scalar: Scalar) -> bool:
+    return isinstance(scalar, Decimal) and "." in str(scalar)
+
+
+def _agree_in_places(expected: Decimal, found: Decimal) -> bool | None:
+    """Whether two numbers round to the same six places; None where one is too near to the middle to tell."""
+    scaled = expected * 10**6, found * 10**6
+    if any(abs(each % 1) - Decimal("0.5") < _MIDDLE and Decimal("0.5") - abs(each % 1) < _MIDDLE for each in scaled):
+        return None
+    return round(scaled[0]) == round(scaled[1])
 
 
 def _any(verdicts: Iterable[bool | None]) -> bool | None:
@@ -274,10 +283,13 @@ def _difference(equation: Equation) -> Scalar:
 
 def _is_definition(equation: Equation) -> bool:
     """Whether it is a name and its value."""
-    return isinstance(equation.left, str) and equation.left != PI and not _holds(equation.right, equation.left)
+    return isinstance(equation.left, str) and equation.left != PI and equation.left not in _names(equation.right)
 
 
-def _holds(scalar: Scalar, name: str) -> bool:
-    if isinstance(scalar, Operation):
-        return any(_holds(operand, name) for operand in scalar.operands)
-    return scalar == name
+def _names(tree: Scalar | Equation) -> set[str]:
+    """The variables of a scalar, or of both sides of an equation."""
+    if isinstance(tree, Operation):
+        return set().union(*map(_names, tree.operands))
+    if isinstance(tree, Equation):
+        return _names(tree.left) | _names(tree.right)
+    return {tree} if isinstance(tree, str) and tree != PI else set()

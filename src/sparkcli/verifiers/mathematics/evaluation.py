@@ -1,4 +1,4 @@
-"""Values of what `formulas` reads, with 50 digits."""
+"""Values of what `latex` reads, with 50 digits."""
 
 import decimal
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
 
-from sparkcli.verifiers.mathematics.formulas import Operation, Scalar
+from sparkcli.verifiers.mathematics.trees import Operation, Scalar
 
 _TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.Underflow]
 _CONTEXT = decimal.Context(prec=50, Emin=-9999, Emax=9999, traps=_TRAPS)
