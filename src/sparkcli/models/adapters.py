@@ -33,12 +33,17 @@ def attach_new(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
     A is drawn from `config.seed` alone (Kaiming, as PEFT does), B is 0; float32, whatever the model's weights are.
 
     Raises:
-        UsageError: `lora_targets` names what is no layer of the model, or none that can have an adapter.
+        UsageError: `lora_targets` names what is no layer of the model, or none that can have an adapter that PEFT reads
+            back.
     """
     adapted = _attach(model, LoraConfig(
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
         use_rslora=config.lora_rslora, task_type="CAUSAL_LM", target_modules=target_modules(model, config)))
     check_attached(model, config)
+    if lost := _read_back(adapted, get_peft_model_state_dict(adapted, save_embedding_layers=False)):
+        raise UsageError(f"train: lora_targets: {model.config.model_type}: PEFT does not read back an adapter on "
+                         f"{lost[0]!r} ({len(lost)} such layers); name other layers, e.g. q_proj,v_proj, or try "
+                         "--method full")
     generator = torch.Generator().manual_seed(config.seed)
     with torch.no_grad():
         for name, parameter in sorted(adapted.named_parameters()):
@@ -118,7 +123,17 @@ def swap(model: PeftModel, directory: Path) -> None:
         if tensor.shape != expected[name].shape:
             raise UsageError(f"{path}: {name}: expected shape {tuple(expected[name].shape)}, "
                              f"found {tuple(tensor.shape)}; is it the adapter of another model?")
-    set_peft_model_state_dict(model, tensors)
+    if lost := _read_back(model, tensors):
+        raise UsageError(f"{path}: this version of PEFT does not read an adapter on {lost[0]!r} of this model; train a "
+                         "new one on other layers")
+
+
+def _read_back(model: PeftModel, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Puts an adapter's tensors in place; names the layers whose tensors PEFT has dropped on the way, as it does where
+    transformers has another name for them in checkpoints."""
+    missing = cast(Any, set_peft_model_state_dict(model, dict(tensors))).missing_keys
+    return sorted({name.partition(".lora_")[0].removeprefix("base_model.model.")
+                   for name in missing if ".lora_" in name})
 
 
 def fits(model: PeftModel, directory: Path) -> bool:

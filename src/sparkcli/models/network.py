@@ -41,6 +41,9 @@ def load_network(folder: Path, config: ModelConfig, device: torch.device) -> Pre
     if architecture.is_encoder_decoder:
         raise UsageError(f"{folder}: {architecture.model_type} is an encoder with a decoder, which is not supported "
                          "here; take a model that continues its prompt, as Qwen or Llama")
+    if architecture.model_type == "reformer":
+        raise UsageError("reformer: attends within chunks and by hashes, so that what it says of a token depends on "
+                         "the length of the sequence; take another model")
     try:
         options: dict[str, Any] = {"dtype": _dtype(config, architecture, device), "use_safetensors": True,
                                    "trust_remote_code": config.trust_remote_code}
