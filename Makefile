@@ -3,6 +3,7 @@
 # make test-qlora   the tests of 4-bit weights, with bitsandbytes beside the environment: peft imports it wherever it is
 # make test-vllm    the tests against real vLLM on a CPU, in an environment of its own (.venv-vllm)
 # make test-real   every stage on a real model of 135 M parameters, and vLLM on its export; skips where PyPI is out of reach
+# make test-families   every causal family of transformers, sampled, trained and exported beside transformers and PEFT
 # make check   lint and types only
 # make bench   every benchmark script; figures as JSON under build/bench
 
@@ -13,7 +14,7 @@ VLLM_ARGS ?= -q
 CONSTRAINTS ?= .ci/constraints.txt
 BIN := .venv/bin
 
-.PHONY: demo test test-qlora test-vllm test-real check bench clean
+.PHONY: demo test test-qlora test-vllm test-real test-families check bench clean
 
 demo: .venv/.ready
 	rm -rf runs/demo
@@ -36,6 +37,9 @@ test-real: .venv/.ready-test .venv-vllm/.ready
 	$(BIN)/python -m tests.real.fetch build/real
 	$(BIN)/python -m pytest -q tests/real
 	.venv-vllm/bin/python -m pytest $(VLLM_ARGS) tests/real
+
+test-families: .venv/.ready-test
+	$(BIN)/python -m pytest -q -n 2 tests/families
 
 check: .venv/.ready-test
 	$(BIN)/ruff check $(PYTHON_FILES)
