@@ -89,6 +89,6 @@ FRAMES = ["{}", "<answer>{}</answer>", "The answer is {}", "The answer is 5.\n{}
 @pytest.mark.parametrize("frame", FRAMES)
 def test_degenerate_text_takes_linear_time(piece: str, frame: str) -> None:
     text = frame.format(piece * (200_000 // len(piece)))
-    start = time.perf_counter()
+    start = time.process_time()
     final_answer(text)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0

@@ -138,6 +138,6 @@ def test_verdicts_on_several_boxes(name: str, gold: str, completion: str, expect
     r"\boxed{" + " " * 150])
 def test_any_text_takes_linear_time(piece: str) -> None:
     text = piece * (100_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     answer_in_boxes(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

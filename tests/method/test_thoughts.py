@@ -137,6 +137,6 @@ def test_the_form_of_a_thought_can_be_checked() -> None:
 @pytest.mark.parametrize("end", ["", "</think>", "</s>"])
 def test_any_text_takes_linear_time(piece: str, end: str) -> None:
     text = piece * (200_000 // len(piece)) + end
-    started = time.perf_counter()
+    started = time.process_time()
     reply(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -111,7 +111,7 @@ def test_training_on_them_is_training_on_the_originals(drawn: dict[float, list[S
     assert (expected["scored_missing"], found["scored_missing"]) == (0, 24)
     assert (expected["corrected"], found["corrected"]) == (24 if correction == "truncate" else 0, 0)
     for name, parameter in whole.parameters.items():
-        assert (parameter - scored.parameters[name]).abs().max() <= 1e-6, name
+        assert (parameter - scored.parameters[name]).abs().max() <= 2e-6, name  # AdamW divides by tiny second moments
 
 
 @pytest.mark.parametrize("settings", [{"kl_in": "reward", "kl": 0.1}, {"loss": "gspo"}, {"entropy_bonus": 0.01},

@@ -57,7 +57,7 @@ def test_hostile_answers_take_linear_time(name: str, reading: str, piece: str):
     verifier = load(name)
     options = {"reading": reading} if "reading" in verifier.options else {}
     text = piece * (300_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     for completion in (text, rf"\boxed{{{text}}}", f"The answer is {text}"):
         verifier.verify("A", completion, options)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
