@@ -48,7 +48,7 @@ def test_a_family_that_counts_positions_otherwise_is_found_out() -> None:
     config = RobertaConfig(vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, is_decoder=True,
                            intermediate_size=16, max_position_embeddings=40, initializer_range=0.5)
     torch.manual_seed(0)
-    assert not agrees(AutoModelForCausalLM.from_config(config).eval(), naive_hidden)
+    assert not agrees(AutoModelForCausalLM.from_config(config).eval(), shared_hidden)
 
 
 def test_log_probs_are_of_the_tokens_at_the_temperature(network: PreTrainedModel) -> None:
