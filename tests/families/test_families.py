@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own, of a hundred and eighty architectures
 
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_right_or_refused_as_the_page_says(family: str, tmp_path: Path) -> None:
     found = examine(family, tmp_path)
