@@ -39,8 +39,7 @@ def chat_of(prompt: Prompt) -> Chat:
     any image part `images` stand before the text of the last user message.
 
     Raises:
-        InputError: more images than places for them, or fewer; a part that is neither text nor image; text that is
-            no text, with its place.
+        InputError: more images than places for them, or fewer; a part that is neither text nor image.
     """
     messages = [{"role": "user", "content": prompt.prompt}] if isinstance(prompt.prompt, str) else prompt.prompt
     parted = [{**message, "content": _parts(message.get("content"))} for message in messages]
@@ -59,8 +58,22 @@ def chat_of(prompt: Prompt) -> Chat:
     if places != len(prompt.images):
         raise InputError(f"prompt {prompt.id!r}: images: {len(prompt.images)} for {places} places in the prompt; "
                          "there must be an image for each place, and a place for each image")
-    chat = Chat(parted, images, prompt.tools, prompt.chat_template_kwargs)
-    _check_text(chat, prompt.id)
+    return Chat(parted, images, prompt.tools, prompt.chat_template_kwargs)
+
+
+def checked_chat_of(prompt: Prompt) -> Chat:
+    """As `chat_of`, of text that tokenizers and servers take.
+
+    Raises:
+        InputError: as `chat_of`; or a message holds half of a surrogate pair.
+    """
+    chat = chat_of(prompt)
+    for number, message in enumerate(chat.messages, 1):
+        for part in message["content"]:
+            if found := _SURROGATE.search(part.get("text", "")):
+                raise InputError(f"prompt {prompt.id!r}: message {number} ({message['role']}), character "
+                                 f"{found.start() + 1}: \\u{ord(found[0]):x} is half of a surrogate pair, and no "
+                                 "text; repair or drop it")
     return chat
 
 
@@ -92,15 +105,6 @@ def source_of(part: Message, id: str) -> str | None:
 
 def _parts(content: Any) -> list[Message]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-
-
-def _check_text(chat: Chat, id: str) -> None:
-    """Raises InputError where a message holds half of a surrogate pair, which no tokenizer and no server takes."""
-    for number, message in enumerate(chat.messages, 1):
-        for part in message["content"]:
-            if found := _SURROGATE.search(part.get("text", "")):
-                raise InputError(f"prompt {id!r}: message {number} ({message['role']}), character {found.start() + 1}: "
-                                 f"\\u{ord(found[0]):x} is half of a surrogate pair, and no text; repair or drop it")
 
 
 def _plain(parts: list[Message], id: str) -> Iterator[Message]:

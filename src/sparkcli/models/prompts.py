@@ -11,7 +11,7 @@ from torch import Tensor
 from sparkcli.errors import InputError
 from sparkcli.files.images import load_images
 from sparkcli.method.answers import final_answer
-from sparkcli.method.messages import Chat, begun, chat_of
+from sparkcli.method.messages import Chat, begun, checked_chat_of
 from sparkcli.models.chat_template import plain, render
 from sparkcli.models.processor import counts_pixels
 from sparkcli.models.reader import Reader
@@ -55,7 +55,7 @@ def encode(prompt: Prompt, reader: Reader, max_tokens: int | None = None) -> Enc
             template refuses, a begun reply that has its answer already, or image tokens that would have to attend to
             each other both ways.
     """
-    chat = chat_of(prompt)
+    chat = checked_chat_of(prompt)
     if chat.images and reader.processor is None:
         raise InputError(f"prompt {prompt.id!r}: has images, and {reader.name} reads text only; "
                          "give a vision-language model with -m")
@@ -114,7 +114,7 @@ def check_length(prompt: Prompt, length: int, reader: Reader, max_tokens: int | 
     if length == 0:
         raise InputError(f"prompt {prompt.id!r}: is empty; the model needs at least one token to start from")
     if max_tokens is not None and length > max_tokens:
-        shorten = "shorten it" if not chat_of(prompt).images else "shorten it, lower --max-pixels"
+        shorten = "shorten it" if not checked_chat_of(prompt).images else "shorten it, lower --max-pixels"
         raise TooLongError(f"prompt {prompt.id!r}: {length} tokens are more than max_prompt_tokens ({max_tokens}); "
                            f"{shorten} or raise --max-prompt-tokens", length)
     if context is not None and length >= context:

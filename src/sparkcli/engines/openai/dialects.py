@@ -16,7 +16,7 @@ from sparkcli.engines.vllm.images import difference
 from sparkcli.errors import InputError
 from sparkcli.files.images import load_images
 from sparkcli.method.messages import Chat as Messages
-from sparkcli.method.messages import chat_of
+from sparkcli.method.messages import checked_chat_of
 from sparkcli.models.prompts import encode, load_pictures, scaled_down
 from sparkcli.models.reader import Reader
 from sparkcli.records import Prompt
@@ -123,7 +123,7 @@ class Tokens:
 
     def _seen(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
         """Where and how a prompt with images is put."""
-        chat = chat_of(prompt)
+        chat = checked_chat_of(prompt)
         pictures = load_pictures(prompt.id, chat.images, self.reader)
         ending = {"add_generation_prompt": False, "continue_final_message": True} if chat.continues else {}
         return "chat/completions", {"messages": messages_with(chat, pictures), "logprobs": True, "top_logprobs": 0,
@@ -144,7 +144,7 @@ class Chat:
 
     def question(self, prompt: Prompt, config: SamplingConfig) -> Question:
         """`top_k` and `chat_template_kwargs` are not in OpenAI's interface, and named only where they are asked for."""
-        chat = chat_of(prompt)
+        chat = checked_chat_of(prompt)
         if chat.continues:
             raise InputError(f"prompt {prompt.id!r}: ends with a message of the assistant, to be continued, and a chat "
                              "server would answer with another; sample at a vLLM server (`sparkcli serve`), or with "
