@@ -65,6 +65,18 @@ def test_rollouts_are_what_they_were(tmp_path: Path):
     assert found == Rollout(id="a", prompt="?", sample=3, samples=8, completion="x", extra={"note": [1]})
 
 
+@pytest.mark.parametrize(("given", "numbers"), [
+    ([{"sample": 0}, {"sample": 1}], [(0, 2), (1, 2)]),
+    ([{"sample": 1}, {"sample": 5}], [(1, 6), (5, 6)]),  # others of the group were left out
+    ([{"samples": 4}, {"samples": 4}], [(0, 4), (1, 4)]),
+    ([{"sample": 0, "id": "b"}, {"sample": 0}], [(0, 1), (0, 1)]),
+])
+def test_half_of_the_numbers_of_a_sample_gives_the_other(tmp_path: Path, given: list[dict[str, object]],
+                                                          numbers: list[tuple[int, int]]):
+    found = read(tmp_path, *({"id": "a", "completion": "x", **row} for row in given))
+    assert [(rollout.sample, rollout.samples) for rollout in found] == numbers
+
+
 def test_rollouts_do_not_wait_for_the_next_line(tmp_path: Path):
     path = tmp_path / "outputs.jsonl"
     path.write_text(json.dumps({"id": "a", "prompt": "?", "sample": 0, "samples": 2, "completion": "x"}) + "\nbroken\n")
@@ -85,8 +97,7 @@ def test_what_came_before_a_broken_line_is_handed_on(tmp_path: Path):
     ({"response": "x"}, "1: completion: expected in a rollout record, missing; rename 'response', if that is what"),
     ({"id": "a", "prompt": "?", "generations": ["x"], "answer": "1"}, "missing; rename 'generations', if that is"),
     ({"answer": "1"}, "1: completion: expected in a rollout record, missing; 'answer' is the gold answer here"),
-    ({"completion": "x", "sample": 0}, "1: samples: expected beside 'sample', missing; give both, or neither"),
-    ({"completion": "x", "samples": 4}, "1: sample: expected beside 'samples', missing; give both, or neither"),
+    ({"completion": "x", "sample": "a"}, "1: sample: expected an integer, found a string"),
     ({"completion": 4}, "1: completion: expected a string, found an integer"),
     ({"completion": "x", "id": [7]}, "1: id: expected a string, found a list"),
     ({"completion": "x", "answer": True}, "1: answer: expected a string or null, found true or false"),

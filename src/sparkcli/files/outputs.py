@@ -1,8 +1,9 @@
 """Stored outputs of any model as rollouts: lines that need no more than a completion.
 
 What a rollout has beside it is filled in: `prompt` is empty, `id` is the prompt's where there is one and else
-`line-N`, and neighbours with the same id are counted off as the samples of a group. `id` and `answer` may be numbers,
-and `answer` a list, which becomes JSON.
+`line-N`, and neighbours with the same id are the samples of a group: counted off where they have no `sample`, and as
+many as there are, or as their numbers say, where they have no `samples`. `id` and `answer` may be numbers, and `answer`
+a list, which becomes JSON.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ _NAMES_ELSEWHERE = (
 
 
 def read_outputs(path: str, cls: type[R], skip: Skip | None = None) -> Iterator[R]:
-    """The rollouts of a file, one at a time; one without `sample` waits for the end of its group.
+    """The rollouts of a file, one at a time; one without `sample` or `samples` waits for the end of its group.
 
     With `skip` lines that are none are left out, as long as there are others, and it is handed their errors.
 
@@ -41,11 +42,11 @@ def _numbered(path: str) -> Iterator[Line]:
     try:
         for place, line in lines(path):
             value = _identified(line, place)
-            is_numbered = not isinstance(value, dict) or "sample" in value
-            if group and (is_numbered or value["id"] != group[0][1]["id"]):
+            is_whole = not isinstance(value, dict) or ("sample" in value and "samples" in value)
+            if group and (is_whole or _group(value) != _group(group[0][1])):
                 yield from _counted_off(group)
                 group = []
-            if is_numbered:
+            if is_whole:
                 yield place, value
             else:
                 group.append((place, value))
@@ -63,7 +64,7 @@ def _identified(line: bytes, place: str) -> Any:
             value = decode(line, place, foreign=True)  # a gold answer keeps all of its digits
         if not isinstance(value, dict):
             raise InputError(f"{place}: expected a JSON object, found {kind_of(value)}")
-        _check_names(value, place)
+        _check_completion(value, place)
     except InputError as error:
         return error
     for name in ("id", "answer"):
@@ -78,20 +79,22 @@ def _identified(line: bytes, place: str) -> Any:
     return value if "prompt" in value else {"prompt": "", **value}
 
 
-def _check_names(value: Mapping[str, Any], place: str) -> None:
-    """Raises InputError where there is no completion, or half of the numbers of a sample."""
+def _check_completion(value: Mapping[str, Any], place: str) -> None:
     if "completion" not in value:
         likely = next((name for name in _NAMES_ELSEWHERE if value.get(name)), None)
         hint = "" if likely is None else f"; rename {likely!r}, if that is what the model said"
         if likely == "answer":
             hint = "; 'answer' is the gold answer here: if it is what the model said, rename it"
         raise InputError(f"{place}: completion: expected in a rollout record, missing{hint}")
-    if ("sample" in value) != ("samples" in value):
-        given, missing = ("sample", "samples") if "sample" in value else ("samples", "sample")
-        raise InputError(f"{place}: {missing}: expected beside {given!r}, missing; give both, or neither: samples with "
-                         "one id are then counted off")
+
+
+def _group(value: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the lines of a group have in common: the id, and which of their numbers they have."""
+    return value["id"], "sample" in value, value.get("samples")
 
 
 def _counted_off(group: Sequence[Line]) -> Iterator[Line]:
+    numbers = [value["sample"] for _, value in group if type(value.get("sample")) is int]
+    samples = max([len(group), *(number + 1 for number in numbers)])  # of a group, some may have been left out
     for sample, (place, value) in enumerate(group):
-        yield place, {**value, "sample": sample, "samples": len(group)}
+        yield place, {"sample": sample, "samples": samples, **value}
