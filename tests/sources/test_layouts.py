@@ -37,6 +37,22 @@ def test_layouts(name: str, row: dict[str, Any], prompt: Any, answer: str | None
     assert (layout.name, made.prompt, made.answer) == (name, prompt, answer)
 
 
+@pytest.mark.parametrize(("first", "row", "answer"), [
+    ({"question": "Q?"}, {"question": "Q?", "answer": 5}, "5"),
+    ({"prompt": "Q?"}, {"prompt": "Q?", "ground_truth": "5"}, "5"),
+    ({"prompt": "Q?"}, {"prompt": "Q?", "reward_model": {"ground_truth": "5"}}, "5"),
+    ({"messages": MESSAGES}, {"messages": MESSAGES, "answer": "5"}, "5"),
+    ({"question": "Q?"}, {"question": "Q?"}, None),
+    ({"prompt": "Q?", "instruction_id_list": [], "kwargs": []},
+     {"prompt": "Q?", "instruction_id_list": [], "kwargs": [], "answer": "5"}, None),
+])
+def test_a_gold_answer_that_the_first_row_lacks(first: dict[str, Any], row: dict[str, Any], answer: str | None):
+    heard: list[str] = []
+    made = prompt_of(row, detect(first, {}, "f:1"), "f:2", tell=heard.append)
+    assert made.answer == answer
+    assert ("which the first row lacks" in "".join(heard)) == bool(answer)
+
+
 @pytest.mark.parametrize("column", ["options", "choices"])
 @pytest.mark.parametrize("answer", ["B", "12 kg"])
 def test_rows_with_options_are_verified_as_a_choice_of_them(column: str, answer: str):

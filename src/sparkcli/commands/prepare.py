@@ -27,7 +27,7 @@ def prepare(source: Source, *, out: Out = "-", config: PrepareConfig, console: C
     """
     from sparkcli.sources.prepare import prepare as prompts_of
 
-    total, skipped = 0, 0
+    total, unanswered, skipped = 0, 0, 0
 
     def skip(error: InputError) -> None:
         nonlocal skipped
@@ -39,4 +39,6 @@ def prepare(source: Source, *, out: Out = "-", config: PrepareConfig, console: C
             sink.write(prompt)
             advance(1)
             total += 1
-    console.say(f"{total} prompts{f'; {skipped} rows skipped' if skipped else ''}")
+            unanswered += prompt.answer is None and prompt.verifier is None
+    golds = f", {unanswered} of them without a gold answer" if unanswered else ""
+    console.say(f"{total} prompts{golds}{f'; {skipped} rows skipped' if skipped else ''}")

@@ -31,7 +31,9 @@ _ENCODED = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0|SUkq|TU0A)[A-Za-z0-
 """The base64 of a PNG, JPEG, GIF, WebP, bitmap or TIFF, which has no dot as names of files have."""
 _HASHES = re.compile(r"####\s*([^\n]*)\s*\Z")
 _GROUPED = re.compile(r"\D{0,3}\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*%?")
-_KINDS: Mapping[type, str] = {dict: "an object", list: "a list", bytes: "bytes"}
+_KINDS: Mapping[type, str] = {
+    str: "text", bool: "true or false", int: "an integer", float: "a number", Decimal: "a number", dict: "an object",
+    list: "a list", bytes: "bytes"}
 
 
 def kind_of(value: Any) -> str:

@@ -171,6 +171,12 @@ def _known_columns(row: Row) -> dict[str, str | None]:
     return {"name": name, "question": question, "answer": _first(row, _ANSWERS)}
 
 
+def _answer_column(row: Row, layout: Layout) -> str | None:
+    """Where a row has its gold answer, by itself: rows of JSON may lack what others have, the first as well."""
+    known = _known_columns(row)
+    return known["answer"] if known and known["question"] == layout.question else _first(row, _ANSWERS)
+
+
 def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "", keep_reply: bool = False,
               tell: Callable[[str], None] = lambda text: None) -> Prompt:
     """One row as a prompt. Its images are as the row has them, bytes as data URIs.
@@ -186,6 +192,9 @@ def prompt_of(row: Row, layout: Layout, place: str, *, number_prefix: str = "", 
     """
     if layout.question is None:
         return _record(row, layout, place, tell, keep_reply=keep_reply)
+    if layout.answer is None and (answer := _answer_column(row, layout)):
+        tell(f"the gold answer is in {answer}, which the first row lacks")
+        layout = dataclasses.replace(layout, answer=answer)
     fields, reply = _fields(row, layout, place, number_prefix, tell, keep_reply=keep_reply)
     return from_json(Prompt, {**_carried(row, layout, fields, tell, is_whole=reply is None), **fields}, place)
 
@@ -197,13 +206,13 @@ def _record(row: Row, layout: Layout, place: str, tell: Callable[[str], None], *
               else _images(row, layout, place))
     others = {name for name in row if name in _IMAGES[1:] or _NUMBERED.fullmatch(name)} if images.by_number else set()
     prompt = from_json(Prompt, {k: v for k, v in _present(row).items() if k not in {"images", *others}}, place)
-    chat, reply = (prompt.prompt, None) if keep_reply else _parted(prompt.prompt, f"{place}: prompt", tell)
+    chat, reply = (prompt.prompt, None) if keep_reply else _without_reply(prompt.prompt, f"{place}: prompt", tell)
     asked, shown = placed(chat, images, place, tell)
     whole = {} if reply is None else {"row_prompt": prompt.prompt}
     return dataclasses.replace(prompt, prompt=asked, images=tuple(shown), extra={**whole, **prompt.extra})
 
 
-def _parted(asked: Any, where: str, tell: Callable[[str], None]) -> tuple[Any, str | None]:
+def _without_reply(asked: Any, where: str, tell: Callable[[str], None]) -> tuple[Any, str | None]:
     """A prompt without the reply that ends it, and the reply's text; None: it ends with none.
 
     Raises:
@@ -268,7 +277,7 @@ def _question(row: Row, layout: Layout, place: str, images: Images, options: lis
     asked = "" if images.by_number and cell in ("", None) else question_in(cell, f"{place}: {layout.question}")
     if isinstance(asked, str):
         asked = with_options(asked, options)
-    asked, reply = (asked, None) if keep_reply else _parted(asked, f"{place}: {layout.question}", tell)
+    asked, reply = (asked, None) if keep_reply else _without_reply(asked, f"{place}: {layout.question}", tell)
     asked, shown = placed(asked, images, place, tell)
     return {"prompt": asked, "images": shown} if shown else {"prompt": asked}, reply
 
