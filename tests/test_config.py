@@ -76,8 +76,8 @@ def test_a_value_in_a_pair_may_hold_what_separates_pairs() -> None:
 
 
 @pytest.mark.parametrize(("flags", "environ", "recipe", "message"), [
-    ({"vllm": ["eager"]}, {}, {}, "--vllm: expected KEY=VALUE, found 'eager'"),
-    ({"vllm": ["=1"]}, {}, {}, "--vllm: expected KEY=VALUE, found '=1'"),
+    ({"vllm": ["eager"]}, {}, {}, "--vllm: expected KEY=VALUE or a JSON object, found 'eager'"),
+    ({"vllm": ["=1"]}, {}, {}, "--vllm: expected KEY=VALUE or a JSON object, found '=1'"),
     ({}, {"SPARKCLI_ROLLOUT_VLLM": "a=1"}, {}, "SPARKCLI_ROLLOUT_VLLM: expected dict, found 'a=1'"),
     ({}, {"SPARKCLI_ROLLOUT_VLLM": "[1]"}, {}, "SPARKCLI_ROLLOUT_VLLM: expected dict, found [1]"),
     ({}, {}, {"rollout": {"vllm": 3}}, "recipe: rollout.vllm: expected dict, found 3"),

@@ -125,7 +125,7 @@ class VerifyConfig:
     memory: int = option(2048, "MiB of memory (address space) of a worker", low=256)
     max_error_share: float = option(0.05, "larger share of null rewards: exit code 4", low=0.0, high=1.0)
     on_error: Literal["stop", "skip"] = option("stop", "at a line that is no rollout, or names an unknown verifier: "
-                                                       "stop, or tell it and go on; a loop always stops")
+                                                       "stop, or skip it with a warning; a loop always stops")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +260,7 @@ class PrepareConfig:
     images: str | None = option(None, "folder for images that the source holds as bytes; unset: beside the output, "
                                       "NAME-images")
     allow_remote_images: bool = option(False, "fetch images named by http or https, and keep them as files")
-    on_error: Literal["stop", "skip"] = option("stop", "at a row that makes no prompt: stop, or tell it and go on")
+    on_error: Literal["stop", "skip"] = option("stop", "at a row that makes no prompt: stop, or skip it with a warning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,7 +407,7 @@ def _pairs(texts: list[str], where: str) -> dict[str, Any]:
         elif key and equals:
             found[key] = literal(value)
         else:
-            raise UsageError(f"{where}: expected KEY=VALUE, found {text!r}")
+            raise UsageError(f"{where}: expected KEY=VALUE or a JSON object, found {text!r}")
     return found
 
 

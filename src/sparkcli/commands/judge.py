@@ -14,11 +14,11 @@ from sparkcli.method.judging import judge as judged
 from sparkcli.method.templates import Templates
 from sparkcli.records import NoJudgement, Rollout, groups
 
-WORDS: Mapping[NoJudgement, str] = {
+REASONS: Mapping[NoJudgement, str] = {
     "not_sampled": "no sample to judge", "no_answer": "no final answer",
     "nothing_to_compare": "nothing to compare with", "not_asked": "could not be asked about",
     "unreadable": "asked about, no verdict could be read"}
-"""Why a completion has no judgement, as people are told."""
+"""Why a completion has no judgement, in words for people."""
 
 
 @command
@@ -40,15 +40,15 @@ def judge(rollouts: Rollouts = "-", *, out: Out = "-", resume: Resume = False, m
             advance(1)
             counts[record.judgement.reason or "judged"] += 1
         records.check()
-    console.say(told(counts))
+    console.say(counts_text(counts))
     sample.report(console)
 
 
-def told(counts: Counter[str]) -> str:
+def counts_text(counts: Counter[str]) -> str:
     """How many completions were judged, and why others were not.
 
-    >>> told(Counter(judged=4, no_answer=20, unreadable=8))
+    >>> counts_text(Counter(judged=4, no_answer=20, unreadable=8))
     'judged 4 of 32 completions; not judged: 20 no final answer, 8 asked about, no verdict could be read'
     """
-    others = ", ".join(f"{counts[reason]} {text}" for reason, text in WORDS.items() if counts[reason])
+    others = ", ".join(f"{counts[reason]} {text}" for reason, text in REASONS.items() if counts[reason])
     return f"judged {counts['judged']} of {counts.total()} completions{f'; not judged: {others}' if others else ''}"
