@@ -77,7 +77,7 @@ def test_metrics_of_a_phase(fresh: Fresh, phase: Phases) -> None:
     metrics = Trainer(fresh(), CONFIG).step(records)
     assert metrics["updates"] == 2
     assert metrics["samples"] == metrics["rollouts"] == 20
-    assert metrics["groups"] == {"all_right": 0, "all_wrong": 0, "mixed": 5, "unknown": 0}
+    assert metrics["groups"] == {"all_right": 0, "all_wrong": 0, "equal_partial": 0, "mixed": 5, "unknown": 0}
     assert metrics["reward"]["solve"] == pytest.approx(sum(record.reward or 0 for record in records) / 20)
     assert metrics["tokens"] >= sum(len(record.token_ids or ()) for record in records)
     assert metrics["padding_share"] == 0

@@ -22,7 +22,7 @@ from sparkcli.run.watch import watching
 from sparkcli.training.step import Trainer
 
 RECIPE: dict[str, dict[str, Any]] = {
-    "loop": {"steps": 3, "prompts_per_step": 16, "queue_batch": 12, "keep": 9},
+    "loop": {"prompts": "builtin:tiny-math/train", "steps": 3, "prompts_per_step": 16, "queue_batch": 12, "keep": 9},
     "model": {"name": "builtin:tiny-math", "device": "cpu"},
     "rollout": {"samples": 8, "max_tokens": 64},
     "verify": {"jobs": 1},
