@@ -28,7 +28,7 @@ RECIPE: dict[str, dict[str, Any]] = {
     "verify": {"jobs": 1},
     "recycle": {"pair_share": 0.5, "max_judge": 8, "max_reflect": 8},
     "train": {"method": "lora", "lr": 1e-3, "updates": 2},
-    "eval": {"limit": 24},
+    "eval": {"prompts": "builtin:tiny-math/test", "limit": 24},
 }
 FULL = {"train__method": "full", "train__lr": 1e-4, "loop__steps": 2}
 SEEING = {"model__name": "builtin:tiny-vision", "model__engine": "vllm", "loop__prompts": "builtin:tiny-vision/train",
