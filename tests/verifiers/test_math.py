@@ -91,6 +91,12 @@ def test_a_tree_of_the_faster_parser_is_that_of_the_full_one():
     assert sum(found is not None for found in fast.values()) > 0.8 * len(texts)
 
 
+@pytest.mark.parametrize("content", ["Answer: 5", "The answer is 5.", "答案：5"])
+def test_what_a_box_says_of_its_answer_is_no_part_of_it(content: str):
+    reading = math.read("5", rf"So \boxed{{{content}}}", {"reading": "boxed"})
+    assert reading is not None and reading.text == "5"
+
+
 def test_the_last_box_is_taken():
     assert load("math").verify("4", r"\boxed{3} or rather \boxed{4}").status == "correct"
     assert load("math").verify("4", r"\boxed{4}, no: \boxed{3}").status == "wrong"

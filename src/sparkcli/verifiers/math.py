@@ -26,6 +26,7 @@ have pairs for each:
 * notation that is no arithmetic is compared with its like: ratios of three, times, dates, ranges, scores, versions,
   numbers in several parts, lists with dots, chains, Roman numerals; a ratio of two equals a fraction, but no integer;
 * wide characters, digits of any script, HTML entities, `或`, `\text{ou}`, `5元`, `5万`, `]1,2[`; texts escaped twice;
+* equations of one variable, or apart by more than spaces, are a list, whatever is between them: `x=1 vagy x=-2`;
 * rows of matrices may be followed by a command (`\\\frac{1}{2}`), and the last may end with `\\`;
 * a number with a percent sign equals the same without it and its hundredth, decimal or not: `12.5\%`, `12.5`, `0.125`;
 * tiny decimals are compared by significant digits, not by places: `1.24e-8` is not `2.24e-8`;
@@ -46,6 +47,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from sparkcli.method.answers import Reading, boxed
+from sparkcli.method.statements import closing
 from sparkcli.verifiers.base import Finding, Options, Verifier
 from sparkcli.verifiers.mathematics.arithmetic import by_value
 from sparkcli.verifiers.mathematics.characters import plain
@@ -67,8 +69,10 @@ _WARMING = (
 
 
 def read(gold: str, completion: str, options: Options) -> Reading | None:
-    """The final answer, without Markdown emphasis."""
+    """The final answer, without Markdown emphasis, and without `Answer:` before it."""
     reading = short_answer(completion, options["reading"])
+    if reading is not None and ("nswer" in reading.text or "\u7b54\u6848" in reading.text):
+        reading = reading._replace(text=closing(reading.text) or reading.text)
     if reading is None or "**" not in reading.text:
         return reading
     text = reading.text.removeprefix("**").removesuffix("**").strip()

@@ -70,6 +70,9 @@ _COMMANDS = (
 _TWICE = re.compile(rf"\\\\(?=(?:{_COMMANDS})(?![a-zA-Z])|[{{}}()\[\]%$]|[,;:!](?=\s*[\d\\]))")
 """Two backslashes before what is surely a command, where there are no rows."""
 
+_ROW_END = re.compile(r"\\(?:cr|tabularnewline)(?![a-zA-Z])")
+_PLAIN_TEX_MATRIX = re.compile(r"\\([pbv]?matrix)\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+"""`\\pmatrix{1 & 2\\cr 3 & 4}`."""
 _GROUP = re.compile(r"(?<=\d)\{\s*,\s*\}(?=(\d*)(?!\d))|(?<=\d)\s*,\\!\s*(?=\d)|(?<=\d)\\!,(?:\\!)?\s*(?=\d)")
 
 
@@ -88,6 +91,8 @@ def plain(text: str) -> str:
         text = _in_ascii(text)
     if "\\\\" in text:
         text = _escaped_once(text)
+    if "matrix" in text or "\\cr" in text or "\\tab" in text:
+        text = _PLAIN_TEX_MATRIX.sub(r"\\begin{\1}\2\\end{\1}", _ROW_END.sub(r"\\\\ ", text))
     if _CONTROL.search(text):
         text = _CONTROL.sub(lambda match: _ESCAPES[match[0]], text)
     if ",}" in text or "!" in text:

@@ -71,6 +71,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"(\d*)\.(\d*)\\dot\s*\{?(\d)\}?(\d{0,30})\\dot\s*\{?(\d)\}?",
          lambda match: rf"{match[1]}.{match[2]}\overline{{{match[3]}{match[4]}{match[5]}}}"),
         (r"(\d*)\.(\d*)\\overline\{(\d{1,30})\}", _repeating), (r"(\d*)\.()\((\d{1,30})\)(?![\d.])", _repeating),
+        (r"((?<![\w.^{\\])\d+(?:\.\d+)?|\))\s*(?=\(-?\d+(?:\.\d+)?\))", r"\1 \\cdot "),  # no mixed number
         (r"(?<![\d.,])\d{1,3}(?:(?:\\[,;:! ]|\s)\s*\d{3})+(?!\d)",
          lambda match: re.sub(r"\D", "", match[0])),
         (r"(?<=\d)'(?=\d{3}(?!\d))", ""),
@@ -85,7 +86,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         # ordinals; numerals of a base, whose base is looked at elsewhere; moduli; repeated conditions
         (r"(\d)(?:\^?\{?\\(?:text|mathrm)\{\s*(?:st|nd|rd|th)\s*\}\}?|(?:st|nd|rd|th)\b)", r"\1"),
         (r"^([-+\d.,/{} ]+|[-+]?\d*\\[dt]?frac[\d{}]+)\s+"
-         r"(?!(?i:hundred|thousand|million|billion|trillion|dozen)s?\b)[A-Za-z]{4,}(?:\s+[A-Za-z]{3,})*\s*$", r"\1"),
+         r"(?!(?i:hundred|thousand|million|billion|trillion|dozen)s?\b)"
+         r"(?:[A-Za-z]{4,}|(?:per|an?)\s+[A-Za-z]{3,})(?:\s+(?:an?\s+)?[A-Za-z]{3,})*\s*$", r"\1"),
         (r"\s*\\equiv\b", " = "),
         (r"\\pmod\s*(\{[^{}]*\}|\d)", r"\\mod \1"),
         (r"\\?\\\{\s*\(?([a-zA-Z])\)?\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?::|\||\\mid\b|\\vert\b)([^{}]*[<>=\\][^{}]*)\\\}",

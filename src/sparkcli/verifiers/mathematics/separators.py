@@ -27,6 +27,21 @@ _CONTINENTAL = re.compile(r"\d,\d{1,2}(?!\d).*"
 _ENGLISH = re.compile(r"\\(?:text[a-z]*|mathrm|mbox)\s*\{[^{}]*\}|\s*,?\s*(?<![a-zA-Z\\{])(?:and|or)(?![a-zA-Z}])\s*")
 _GLUED = re.compile(r"(?<=[\d)}\]])(?:or|and)(?=[A-Z(\\\d-]|[a-z]\s*[=(])")
 _LOGIC = re.compile(r"\s*\\(?:lor|vee)(?![a-zA-Z])\s*")
+_NAME = r"[a-zA-Z](?:_\{?\w+\}?)?"
+_PLAIN = r"[-+]?(?:[\d./]*\d|\\[dt]?frac\{\d+\}\{\d+\}|\d*\\sqrt\{?\d+\}?)"
+_BLANK = r"[\s~]|\\[,;: ]"
+_JOINT = (r"[/|&]|\\q?quad(?![a-zA-Z])|\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|(?<![a-zA-Z\\])[a-zA-Z]{1,10}(?![a-zA-Z=_])"
+          r"|[^\x00-\x7f]+")
+_SOLVED_AGAIN = re.compile(rf"((?:^|,)\s*([a-zA-Z])(?:_\{{?\w+\}}?)?\s*=[^=,;<>]{{0,60}}?"
+                           rf"(?:[\d}})\]!%]|\\(?:pi|infty)|(?<![a-zA-Z\\])[a-zA-Z]))(?:{_BLANK}|{_JOINT})*"
+                           r"(?=\2(?:_\{?\w+\}?)?\s*=)")
+"""An equation before another of the same variable, whatever is between them: `x=1 vagy x=-2`."""
+_SOLVED = re.compile(rf"((?:^|,)\s*{_NAME}\s*=\s*{_PLAIN})(?:{_BLANK})*(?:{_JOINT})(?:{_BLANK}|{_JOINT})*"
+                     rf"(?={_NAME}\s*=)")
+"""A value before an equation of another variable, where more than spaces is between them: `x=1 \\quad y=2`."""
+_MOST_EQUATIONS = 8
+_LISTED_NUMBERS = re.compile(r"((?:^|,)\s*-?\d+)\s+[oyeu]\s+(?=\d+\s*$)")
+"""`2 y 3` in Spanish, and the like."""
 _SPACED_COMMA = re.compile(r"\s*(?:\\q?quad(?![a-zA-Z])|\\[;:])\s*(?=(?:and|or)\b|,)")
 
 _ROWS = re.compile(r"\\begin\s*\{\s*([a-zA-Z]+\*?)\s*\}")
@@ -100,10 +115,10 @@ def _list_spans(text: str) -> list[tuple[int, int]]:
 
 
 def with_commas(text: str) -> str:
-    r"""A text with commas for the words between several answers, in some languages.
+    r"""A text with commas for the words between several answers; between equations, of any language.
 
-    >>> with_commas(r"a=1 或 a=-2"), with_commas(r"1 \mathrm{~or~} 2"), with_commas("2 ou 3")
-    ('a=1 , a=-2', '1 , 2', '2 , 3')
+    >>> with_commas(r"a=1 或 a=-2"), with_commas(r"1 \mathrm{~or~} 2"), with_commas("x=2 vagy x=3")
+    ('a=1 , a=-2', '1 , 2', 'x=2 , x=3')
     """
     if _CONTINENTAL.search(text):
         text = _BETWEEN_DIGITS.sub(".", text)
@@ -111,6 +126,9 @@ def with_commas(text: str) -> str:
     text = _LOGIC.sub(" , ", text)
     text = _GLUED.sub(" , ", _LATIN.sub(" , ", text))
     text = _ENGLISH.sub(lambda match: match[0] if match[0].startswith("\\") else " , ", text)
+    text = _LISTED_NUMBERS.sub(r"\1 , ", text)
+    for _ in range(min(text.count("=") - 1, _MOST_EQUATIONS)):
+        text = _SOLVED.sub(r"\1 , ", _SOLVED_AGAIN.sub(r"\1 , ", text))
     return text if text.isascii() else _FOREIGN.sub(" , ", text)
 
 

@@ -156,7 +156,8 @@ def _same_sides(gold: Parsed, answer: Parsed) -> bool | None:
     if not all(isinstance(part, sympy.Expr) for side in sides for part in side if part is not None):
         return None
     (left, expected), (right, found) = sides
-    if any(isinstance(name, sympy.Number) and same_value(name, value) is False for name, value in sides):
+    if any(isinstance(name, sympy.Number) and not value.free_symbols and same_value(name, value) is False
+           for name, value in sides):
         return False  # `8=7`; a wrong computation is still an answer by its result
     are_definitions = all(name is None or (_is_name(name) and not value.has(name)) or _is_sum(name, value)
                           for name, value in sides)
