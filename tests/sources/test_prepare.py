@@ -120,6 +120,7 @@ def test_a_limit_reads_no_further(tmp_path: Path):
     ("a.json", b"[3]", "a.json: entry 1: expected an object, found an integer (3)"),
     ("a.csv", b"question,answer\nQ?,2,3\n", "a.csv:2: expected 2 cells, as in the header"),
     ("a.csv", b"question,answer\nQ?\n", "a.csv:2: expected 2 cells, as in the header"),
+    ("a.csv", b"question;answer\nQ?;2\n", "a.csv: cells are separated by ';'; save it with commas"),
     ("a.csv", b"question,answer\n\xff,2\n", "a.csv:"),
     ("a.parquet", b"PAR1 not really", "a.parquet: not Parquet"),
     ("a.jsonl.gz", gzip.compress(JSON_LINES, mtime=0)[:-12], "a.jsonl.gz:"),

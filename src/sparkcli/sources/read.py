@@ -102,6 +102,8 @@ def _csv(path: str) -> Rows:
             filled = (cells for cells in reader if cells)
             columns = [name.strip() for name in next(filled, ())]
             _check_columns(list(filter(None, columns)), path)
+            if len(columns) == 1 and (found := next((mark for mark in ";\t|" if mark in columns[0]), None)):
+                raise InputError(f"{path}: cells are separated by {found!r}; save it with commas")
             for cells in filled:
                 place = f"{path}:{reader.line_num}"
                 if len(cells) != len(columns):
