@@ -59,6 +59,10 @@ from sparkcli.verifiers.registry import load
     ("Option 1: \\boxed{3}\nOption 2: \\boxed{7}", "3, 7"),
     (r"so $a = \boxed{3}$ while $b = \boxed{4}$", "3, 4"),
     (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
+    (r"\boxed{3} if $a>0$, otherwise \boxed{7}", r"3 \text{ or } 7"),
+    (r"\boxed{3} if $n$ is even, and \boxed{7} else", "3, 7"),
+    (r"If n is even, \boxed{3}; if n is odd, \boxed{7}.", "3, 7"),
+    (r"$$\boxed{10}$$ \boxed{\text{10}}", r"\text{10}"),
 ])
 def test_boxes_that_stand_together_are_one_answer(text: str, answer: str) -> None:
     assert answer_in_boxes(text) == answer

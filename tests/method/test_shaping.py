@@ -84,6 +84,14 @@ def test_format(completion: str, expected: float):
     assert shape(scored(completion), config).terms == {"outcome": 1.0, "format": expected}
 
 
+@pytest.mark.parametrize(("completion", "fields", "expected"), [
+    (r"<think>\boxed{4}</think> 4", {}, 0.0), (r"<think>hm</think> \boxed{4}", {}, 1.0), (r"<think>\boxed{4}", {}, 0.0),
+    (r"\boxed{4}", {"in_thought": True}, 0.0)])
+def test_the_form_of_the_reply_is_not_that_of_a_thought(completion: str, fields: dict[str, object], expected: float):
+    shaped = shape(scored(completion, **fields), ShapingConfig(format_weight=1.0))
+    assert shaped.terms == {"outcome": 1.0, "format": expected}
+
+
 def test_a_pattern_that_takes_for_ever_leaves_the_reward_unknown():
     config = ShapingConfig(format_weight=1.0, format_pattern=r"^(a|aa|a+)+(a|aa)+$(?<!a)")
     shaped = shape(scored("a" * 40 + "b"), config)

@@ -151,6 +151,29 @@ def test_emphasis_and_mathematics_signs_are_taken_off(text: str, bare: str | Non
     ("The answer is approximately 3.14, rounded to two places.", "3.14"),
     ("The answer is 7 to the nearest whole number.", "7"),
     ("The answer is 5 (mod 7).", "5 (mod 7)"),
+    ("5 is the answer, because 2+3=5.", "5"),
+    ("Answer - 5", "5"),
+    ("The sum is not 4, so the answer is 5.", "5"),
+    ("If x = 2, then y = 3. So the answer is 5.", "5"),
+    ("I believe the final answer is 5.", "5"),
+    ("There is no doubt that the answer is 5.", "5"),
+    ("I would say the answer is 5.", "5"),
+    ("5 is the answer if x > 0.", None),
+    ("4 is the answer. No, 5 is the answer.", None),
 ])
 def test_reasons_phrasings_and_what_is_none(completion: str, answer: str | None) -> None:
     assert final_answer(completion) == answer
+
+
+@pytest.mark.parametrize("completion", [
+    "I don't think the answer is 5.", "I doubt that the answer is 5.", "It is unlikely that the answer is 5.",
+    "I am not sure that the answer is 5.", "It isn't clear whether the answer is 5.", "Check if the answer is 5.",
+    "One might think the answer is 5.", "You'd think the answer is 5.", "Many students say the answer is 5.",
+    "It is tempting to say the answer is 5.", "It's hard to believe the answer is 5.", "Perhaps the answer is 5.",
+    "There is no way the answer is 5.", "Suppose the answer is 5.", "If we guess the answer is 5",
+    "The wrong answer is 5.", "A common wrong answer is 5.", "My initial answer was 5.",
+    "I don't think 5 is the answer.", "The answer is 5. Or 6.",
+    "The answer is 5. But 6 is also right.", "One may think that the correct answer is 5",
+])
+def test_doubts_and_the_answers_of_others_are_none(completion: str) -> None:
+    assert final_answer(completion) is None

@@ -20,6 +20,7 @@ PAIRS = [
     ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"), ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|open|>think<|sep|>", "<|close|>think<|sep|>"), ("<unused94>thought\n", "<unused95>"),
     ("<|channel>thought\n", "<channel|>"),
+    ("<analysis>", "</analysis>"), ("<reflection>", "</reflection>"),
 ]
 HARMONY = ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>")
 MESSAGES = [
@@ -62,6 +63,9 @@ def test_the_end_of_a_thought_that_the_prompt_has_begun(begin: str, end: str) ->
     ("<thinking>a</think>b</thinking>c", "c"),
     ("a</think>b</think>c", "c"),
     ("<think>\n\n</think>\n\nb", "b"),
+    ("\n\n    return b\n", "    return b"),
+    ("<think>a</think>\n    return b<|im_end|>", "    return b"),
+    (" b", "b"),
     ("I think, and <b>this</b> is my reasoning: [1, 2]", "I think, and <b>this</b> is my reasoning: [1, 2]"),
     ("An analysis of the channel", "An analysis of the channel"),
     ("I think <output>5</output> is HTML", "I think <output>5</output> is HTML"),

@@ -171,6 +171,22 @@ def test_options_are_texts(options: list[object]):
     ("I would choose C or D.", None),
     ("We choose 3 of them, A or B.", None),
     ("That leaves only B.", "B"),
+    ("Option C is correct because water expands when it freezes.", "C"),
+    ("C is the answer because the rest are even.", "C"),
+    ("Answer - C", "C"),
+    ("So, the answer is therefore C!", "C"),
+    ("Options A and C are correct.", "A, C"),
+    ("Both A and C are correct.", "A, C"),
+    ("Options A, B, and D are correct.", "A, B, D"),
+    ("A and B are correct if x > 0.", None),
+    ("Option A is correct only when x = 1.", None),
+    ("A is correct about the sign. C is correct about the value.", None),
+    ("I don't think the answer is A.", None),
+    ("One might think the answer is A.", None),
+    ("The wrong answer is A.", None),
+    ("My answer is A... or B.", None),
+    ("The answer is A. Or B.", None),
+    ("The answer is A, although B could also work.", None),
 ])
 def test_options_in_prose(completion: str, named: str | None):
     assert verdict("B", completion).extracted == named

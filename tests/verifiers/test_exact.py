@@ -18,3 +18,12 @@ def test_words_are_compared(gold: str, answer: str, expected: str):
 
 def test_case_can_be_ignored():
     assert status("Blue", "bLUE", ignore_case=True) == "correct"
+
+
+@pytest.mark.parametrize(("gold", "completion", "expected"), [
+    ("yes", "yes", "correct"), ("yes", "<think>no</think>\nyes", "correct"), ("yes", "no", "wrong"),
+    ("Paris", "**Paris**.", "correct"), ("blue whale", "blue whale<|im_end|>", "correct"), ("42", "42.", "correct"),
+    ("U.S.", "U.S.", "correct"), ("Paris", "It is Paris", "wrong"), ("Paris", "Paris or London", "wrong"),
+    ("yes", "<think>yes", "no_answer"), ("yes", "yes\n\nno", "no_answer"), ("yes", "", "no_answer")])
+def test_a_short_line_alone_is_an_answer(gold: str, completion: str, expected: str):
+    assert load("exact").verify(gold, completion, {}).status == expected

@@ -14,6 +14,7 @@ NAMED = json.dumps([{"input": "[1]\n3", "output": "[4]", "testtype": "functional
 CALL = json.dumps([{"type": "function_call", "fn_name": "f", "input": [[1], 3], "output": [[4]]}])
 MANY_DIGITS = json.dumps({"inputs": ["5000\n"], "outputs": ["1" + "0" * 5000 + "\n"]})
 SOLUTION = "class Solution:\n    def f(self, x: List[int], k: int) -> List[int]:\n        return [v + k for v in x]"
+CHECK = "def check(candidate):\n    assert candidate(3) == 9\n    assert candidate(2) == 4"
 READS = "n = int(input())\nprint(n * n)"
 SQ = "def sq(x):\n    return x * x"
 MAIN = "def main():\n    n = int(input())\n    print(n * n)\n    exit()\n\nif __name__ == '__main__':\n    main()"
@@ -82,6 +83,14 @@ def fenced(*codes: str) -> str:
         ("a fence behind the last line", ONE, f"```python\n{READS}```"), ("tildes", ONE, f"~~~python\n{READS}\n~~~"),
         ("a version", ONE, f"```python3.10\n{READS}\n```"), ("braces", ONE, f"```{{python}}\n{READS}\n```"),
         ("tags", ONE, f"<answer>```python\n{READS}\n```</answer>"),
+        ("check of a function", CHECK, fenced(SQ)), ("check and an example", CHECK, fenced(SQ, "print(sq(3))")),
+        ("check with a helper", CHECK, fenced("def g(x):\n    return x\ndef sq(x):\n    return x * g(x)")),
+        ("check of a method", CHECK, fenced("class Solution:\n    def sq(self, x):\n        return x * x")),
+        ("definitions in a block before", ONE, fenced(SQ, "print(sq(int(input())))")),
+        ("a helper in a block before", SQUARE, fenced("def g(x):\n    return x", "def sq(x):\n    return x * g(x)")),
+        ("another attempt in a block before", SQUARE, fenced("def sq(x):\n    return x", SQ)),
+        ("imports and blank lines in a block before", ONE,
+         fenced("import sys\n\nfrom math import prod\n", "n = int(sys.stdin.read())\nprint(prod([n, n]))")),
         ("a docstring first", ONE, f'"""Squares."""\n{READS}'),
     ]])
 def test_right_programs(gold: str, completion: str) -> None:
@@ -102,6 +111,11 @@ def test_right_programs(gold: str, completion: str) -> None:
      "test 1 of 1: NameError: name 'math' is not defined (line 2)"),
     (ONE, fenced("a = input()\nb = input()"), "wrong", "test 1 of 1: EOFError: EOF when reading a line (line 2)"),
     (MANY_DIGITS, fenced("print(10**int(input()) + 1)"), "wrong", None),
+    (CHECK, fenced("def sq(x):\n    return x"), "wrong", None),
+    (CHECK, fenced("class Solution:\n    def sq(self, x):\n        return x"), "wrong", None),
+    (CHECK, fenced("x = 9"), "wrong", "the program defines no function that the tests could call"),
+    (CHECK, fenced("def f(x):\n    return x * x\ndef g(x):\n    return x"), "gold_unparseable", None),
+    (SQUARE, fenced(SQ, "def sq(x):\n    return x"), "wrong", None),
 ])
 def test_wrong_programs(gold: str, completion: str, status: str, reason: str | None) -> None:
     verdict = VERIFIER.verify(gold, completion)
@@ -116,7 +130,18 @@ def test_the_functions_that_tests_use() -> None:
 
 
 def test_the_functions_that_a_program_may_be_about() -> None:
-    assert called_functions(SOLUTION) == ["f"]
+    assert called_functions(SOLUTION) == ["Solution().f"]
     assert called_functions("def g(): pass\ndef f(): return g()\ndef _h(): pass") == ["f"]
     assert called_functions("def f(n): return n and f(n - 1)") == ["f"]
     assert called_functions("x = (") == []
+
+
+@pytest.mark.parametrize("completion", ["    return x * x\n", "<think>hm</think>\n    return x * x", "\treturn x * x"])
+def test_the_body_of_a_function_keeps_its_indentation(completion: str) -> None:
+    options = {"entry_point": "sq", "setup": "def sq(x):\n"}
+    assert VERIFIER.verify(CHECK, completion, options).status == "correct"
+
+
+def test_an_entry_point_may_be_a_method() -> None:
+    completion = fenced("class Solution:\n    def sq(self, x):\n        return x * x")
+    assert VERIFIER.verify(CHECK, completion, {"entry_point": "Solution().sq"}).status == "correct"

@@ -25,6 +25,7 @@ from sparkcli.verifiers.registry import load, resolve
     ("It costs $18.50 in all.", None, None, "18.50"),
     ("So $x = 5$ is what we wanted to know.", None, None, "x = 5"),
     ("Three of them", None, None, None),
+    ("Even.", None, "Even", "Even"),
     ("", None, None, None),
 ])
 def test_how_much_counts_as_an_answer(completion: str, boxed: str | None, stated: str | None, last: str | None):

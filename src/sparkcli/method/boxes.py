@@ -22,10 +22,11 @@ _TEX_WORDS = ((re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), " or "),
               (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), " and "),
               (re.compile(r"\\in(?![a-zA-Z])"), " = "), (re.compile(r"\\\\"), "\n"))
 _AND = r"and|while|as well as|together with|along with|y|e|et|und|и|và|ve"
-_OR = (r"or|or else|o|u|ou|oder|или|hoặc|veya|may ?be|perhaps|possibly|alternatively"
+_OR = (r"or|or else|otherwise|else|o|u|ou|oder|или|hoặc|veya|may ?be|perhaps|possibly|alternatively"
        r"|(?:it )?(?:could|might|may)(?: also)? be")
 _WIDE_AND, _WIDE_OR = "和|与|與|及|以及|跟|并且|且|と|および|와|과|그리고", "或|或者|または|또는"
 _HEDGE = re.compile(rf"\W*(?:{_OR})\b.{{0,40}}", re.IGNORECASE)
+_CASE = re.compile(r"[,;] ?(?:and |but |or )?(?:if|when|otherwise|else)\b.{0,60}", re.IGNORECASE)
 _OTHER = re.compile(r"\W*(?:and )?(?:the |an)?(?:other|second|third|fourth|remaining|last) ?"
                     r"(?:root|solution|answer|value|one|case|possibility)?s?\b.{0,30}", re.IGNORECASE)
 _OR_WORD = re.compile(rf"\b(?:{_OR})\b|{_WIDE_OR}|/", re.IGNORECASE)
@@ -95,7 +96,8 @@ def answer_in_boxes(text: str) -> str | None:
 
 def _joined(values: Sequence[str], sign: str) -> str:
     """Values as one text; of those that are the same but for a name before them, the last."""
-    unnamed = {_LABEL.sub("", "".join(value.split()), count=1): value for value in values}
+    spelled = ("".join(_TEX.sub(lambda match: match[1] or " ", value).split()) for value in values)
+    unnamed = {_LABEL.sub("", spelling, count=1): value for spelling, value in zip(spelled, values, strict=True)}
     return sign.join(unnamed.values())
 
 
@@ -121,7 +123,9 @@ def related(between: str) -> Relation:
     sentence = text.lstrip(".?!。？！ \n")
     is_hedge = sentence != text and (_HEDGE.fullmatch(sentence) or _OTHER.fullmatch(sentence))
     is_clause = _CLAUSE.fullmatch(text) and not (_SENTENCE_END.search(text) or _COMPUTED.search(text))
-    if _DERIVED.search(text) or not (is_hedge or is_clause or _JOINED.fullmatch(text) or _LISTED.fullmatch(text)):
+    is_case = _CASE.fullmatch(text) and not _SENTENCE_END.search(text)
+    is_joined = is_hedge or is_clause or is_case or _JOINED.fullmatch(text) or _LISTED.fullmatch(text)
+    if _DERIVED.search(text) or not is_joined:
         return "apart"
     return "or" if _OR_WORD.search(text) else "and"
 

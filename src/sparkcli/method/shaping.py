@@ -11,6 +11,7 @@ from typing import Any
 
 from sparkcli.config import ShapingConfig
 from sparkcli.errors import InputError, UsageError
+from sparkcli.method.thoughts import names_thoughts, reply_of
 from sparkcli.records import Scored, token_count
 
 _DEFAULT_BUFFER_SHARE = 5
@@ -33,7 +34,8 @@ def shape(scored: Scored, config: ShapingConfig) -> Scored:
     if config.repetition_weight:
         terms["repetition"] = config.repetition_weight * repetition(scored.completion, config.repetition_ngram)
     if config.format_weight:
-        matches = _has_format(scored.completion, config.format_pattern)
+        pattern = config.format_pattern
+        matches = _has_format(scored.completion if names_thoughts(pattern) else reply_of(scored), pattern)
         if matches is None:
             reason = f"{scored.verdict.reason}; no answer from the format pattern within {_FORMAT_SECONDS:g} s"
             return replace(scored, reward=None, verdict=replace(scored.verdict, reason=reason))

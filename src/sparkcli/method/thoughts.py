@@ -18,7 +18,7 @@ from typing import Any
 from sparkcli.records import Rollout
 
 _NAME = (r"think(?:ing|_fast(?:er)?)?|thoughts?|reason(?:ing)?|scratchpad|(?:thinking|thought|reasoning)_process"
-         r"|(?:inner|internal)_(?:monologue|thoughts?)|chain_of_thought|cot")
+         r"|(?:inner|internal)_(?:monologue|thoughts?)|chain_of_thought|cot|analysis|(?:self_)?reflection")
 _FINAL = r"\|channel\|>\s?final[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>"
 _MARKER = re.compile(
     r"[<\[◁](?:"
@@ -35,8 +35,8 @@ _MARKER = re.compile(
     rf"|(?P<ends_channel>\|(?:end|return|call|eom|end_message)\|>(?:\s*to=user<\|message\|>)?|\|start\|>\w{{0,20}}|{_FINAL}))(?P<channel>)"
     r")", re.IGNORECASE)
 """Begin or end of a thought: the group that matches last says of which kind, and `ends_` of that kind that it ends."""
-_HINTS = ("think", "thought", "reason", "cot>", "scratchpad", "monologue", "analysis", "|inner_", "<unused9", "channel",
-          "to=self")
+_HINTS = ("think", "thought", "reason", "cot>", "scratchpad", "monologue", "analysis", "reflection", "|inner_",
+          "<unused9", "channel", "to=self")
 """What is in any text with a begin or an end, in small letters."""
 _BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")
 """With which harmony's markers begin where they were taken out of the text."""
@@ -54,6 +54,8 @@ _END = re.compile(r"(?:<\|[\w:]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</s>|<s>|<(?:eos
                   r"|\[(?:EOS|PAD|/INST)\])\Z")
 """A marker with which a reply ends."""
 _LONGEST_END = 64
+_BEFORE = re.compile(r"(?:\s*\n)?(?: (?=\S))?")
+"""Blank lines and a single space before a reply. More is the indentation of its first line, as in a function's body."""
 _NEXT_TURN = re.compile(
     r"(?:<\|(?:im_end|eot_id|endoftext|end|end_of_text|eot|im_sep)\|>|<end_of_turn>|</s>|<｜end▁of▁sentence｜>)\s{0,9}"
     r"(?:<\|(?:im_start|start_header_id|user|assistant|system|begin_of_text)\|>|<start_of_turn>|<s>|\[INST\]"
@@ -76,13 +78,18 @@ def reply(completion: str, *, in_thought: bool = False) -> str:
             completion = _TAGS.sub("", completion)
     if "<" in completion and (turn := _NEXT_TURN.search(completion)):
         completion = completion[:turn.start()]
-    return _without_ends(completion.strip())
+    return _without_ends(completion[_BEFORE.match(completion).end():].rstrip())  # type: ignore[union-attr]
 
 
 def _may_have_marker(text: str) -> bool:
     """Whether a closer look is worth its time."""
     has_bracket = "<" in text or "[" in text or "◁" in text
-    return text[:64].lstrip().startswith(_FIRST_WORDS) or (has_bracket and any(map(text.lower().__contains__, _HINTS)))
+    return text[:64].lstrip().startswith(_FIRST_WORDS) or (has_bracket and names_thoughts(text))
+
+
+def names_thoughts(text: str) -> bool:
+    """Whether a text has words that stand in the tags of thoughts. Of a pattern: whether it is about thoughts too."""
+    return any(map(text.lower().__contains__, _HINTS))
 
 
 def _after_words(text: str) -> str:

@@ -2,9 +2,9 @@
 
 The record's `answer` holds the tests; `code_gold` says in which shapes. The answer is the last fenced block that is
 Python; of several the last that defines what the tests use, where they name it, else the last that reads the input, so
-that an example of its use after it is none. Blocks of imports before it belong to it. A block that is not closed, as
-where a sampler stopped at the fence, counts. Without a fence, a completion that begins like Python, or like the body of
-a function where there is a `setup`, is taken whole.
+that an example of its use after it is none. Blocks of imports before it belong to it, and definitions that it uses. A
+block that is not closed, as where a sampler stopped at the fence, counts. Without a fence, a completion that begins
+like Python, or like the body of a function where there is a `setup`, is taken whole.
 
 What the answer does is a statement about it: a test that fails, an exception, something the sandbox refuses, too much
 processor time or memory are all `wrong`, and the reason says which. Time on the clock is not, since it depends on
@@ -22,7 +22,15 @@ from dataclasses import replace
 
 from sparkcli.method.answers import Reading
 from sparkcli.verifiers.base import Finding, Options, Verifier
-from sparkcli.verifiers.code_gold import Case, GoldError, called_functions, cases, functions_of
+from sparkcli.verifiers.code_gold import (
+    METHOD_OF,
+    Case,
+    GoldError,
+    UnnamedFunctionError,
+    called_functions,
+    cases,
+    functions_of,
+)
 from sparkcli.verifiers.sandbox.host import Job, Sandbox
 
 _FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
@@ -30,7 +38,12 @@ _FENCE_IN_LINE = re.compile(r"(?<=[^\s`])[ \t]*(`{3}(?:python3?|py)?[ \t]*$)|(?<
                             re.MULTILINE | re.IGNORECASE)
 _PYTHON = re.compile(r"[{.]*(?:python|py|py3|python3[.\d]*|pypy3?|ipython)\}?")
 _READS_INPUT = re.compile(r"\binput\(|\bstdin\b|\bopen\(0\b|\bfileinput\b")
-_IMPORTS = re.compile(r"(?:(?:import|from)[ \t][^\n]*+\n|\s*+\n)++")
+_IMPORTS = re.compile(r"(?:(?:import|from)[ \t][^\n]*+\n|[ \t]*+\n)++")
+_DEFINITIONS = re.compile(
+    r"(?:(?:(?:async )?def |class |import |from |@|#|[ \t)\]}]|\w++[ \t]*+=(?!=))[^\n]*+\n|\n)++")
+"""Top lines of nothing but functions, classes, imports and constants."""
+_DEFINED = re.compile(r"^(?:(?:async )?def|class) (\w+)", re.MULTILINE)
+_NAME = re.compile(r"[^\W\d]\w*")
 _STATEMENT = re.compile(r"(?:def|class|async|import|from|for|while|if|try|with)\b|@\w|#!|print ?\(|\w[\w, ]*+=(?!=)"
                         r"|'{3}|\"{3}")
 """Generous: what begins so and is no Python fails to compile, and prose so taken is worth as little as no answer."""
@@ -43,7 +56,8 @@ def read(gold: str, completion: str, options: Options) -> Reading | None:
     labelled = [code for label, code in blocks if _PYTHON.fullmatch(label)]
     programs = labelled or [code for label, code in blocks if not label]
     if len(programs) > 1:
-        names = (options["entry_point"],) if options["entry_point"] else functions_of(gold)
+        function = options["entry_point"].removeprefix(METHOD_OF)
+        names = (function,) if function else functions_of(gold)
         return Reading(_chosen(programs, names), "the last block of Python")
     if programs:
         return Reading(programs[0], "the last block of Python")
@@ -65,7 +79,20 @@ def _chosen(programs: Sequence[str], names: Sequence[str]) -> str:
         fitting = fitting or [code for code in programs if defines.search(code)]
     chosen = (fitting or programs)[-1]
     before = programs[:programs.index(chosen)]
-    return "".join([*(code for code in before if _IMPORTS.fullmatch(code)), chosen])
+    return "".join(f"{code.rstrip()}\n" for code in [*_needed(before, chosen), chosen])
+
+
+def _needed(before: Sequence[str], chosen: str) -> list[str]:
+    """Of the blocks before a program those of imports, and those that define what the ones after them use."""
+    needed: list[str] = []
+    used = set(_NAME.findall(chosen)).difference(_DEFINED.findall(chosen))
+    for code in reversed(before):
+        defined = _DEFINED.findall(code)
+        if _IMPORTS.fullmatch(code) or (not used.isdisjoint(defined) and _DEFINITIONS.fullmatch(code)):
+            needed.append(code)
+            used.update(_NAME.findall(code))
+            used.difference_update(defined)
+    return needed[::-1]
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
@@ -94,21 +121,32 @@ def _block(opening: re.Match[str], content: str) -> tuple[str, str]:
 def check(gold: str, answer: str, options: Options) -> Finding:
     """Runs the tests, in order, up to the first that fails; with `partial` all, unless one uses up its time."""
     try:
-        tests = cases(gold, options["entry_point"])
+        tests = _tests(gold, answer, options["entry_point"])
     except GoldError as error:
         return Finding("gold_unparseable", str(error)[:_LONGEST_REASON])
-    if any(test.job.kind == "call" and not test.job.function for test in tests):
-        functions = called_functions(answer)
-        if len(functions) > 1:
-            return Finding("gold_unparseable", "the tests call a function that nothing names: give it as entry_point")
-        if not functions:
-            return Finding("wrong", "the program defines no function that the tests could call")
-        tests = tuple(replace(test, job=replace(test.job, function=functions[0])) for test in tests)
+    if not tests:
+        return Finding("wrong", "the program defines no function that the tests could call")
     try:
         return _finding(tests, answer, options)
     except BaseException:
         _stop()  # whatever interrupted the check: no job may run on
         raise
+
+
+def _tests(gold: str, answer: str, entry_point: str) -> tuple[Case, ...]:
+    """The tests; none where they are of a function that nothing names and the answer defines none.
+
+    Raises:
+        GoldError: as `cases`; or the answer defines several functions that may be meant.
+    """
+    try:
+        return cases(gold, entry_point)
+    except UnnamedFunctionError:
+        functions = called_functions(answer)
+        if len(functions) > 1:
+            raise
+        tests = cases(gold, functions[0] if functions else "missing")
+        return tests if functions else ()
 
 
 def _finding(tests: tuple[Case, ...], answer: str, options: Options) -> Finding:
@@ -155,7 +193,8 @@ def _stop() -> None:
 
 
 def _validate(options: Options) -> None:
-    if options["entry_point"] and not options["entry_point"].isidentifier():
+    function = options["entry_point"].removeprefix(METHOD_OF)
+    if options["entry_point"] and not function.isidentifier():
         raise ValueError(f"entry_point: expected the name of a function, found {options['entry_point']!r}")
     if options["seconds"] < 1:
         raise ValueError(f"seconds: expected at least 1, found {options['seconds']}")

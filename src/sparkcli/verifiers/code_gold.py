@@ -6,7 +6,7 @@
   arguments, and JSON for what is returned. Where nothing names the function, it is the one that the answer is about.
 - a JSON list of statements, as MBPP's `test_list`: each is a test.
 - Python source: as it stands one test, whose asserts must hold; with functions `test_…()` each of these is one; with
-  HumanEval's `check(candidate)`, that is called with the function `entry_point`.
+  HumanEval's `check(candidate)`, that is called with the function `entry_point`, or the one that the answer is about.
 
 Python tests see the names of the answer, which can also be imported from `solution`.
 """
@@ -29,10 +29,16 @@ _TOLERANCE = 1e-6
 _LONGEST_NUMBER = 400
 _LONGEST_INTEGER = 4300
 _OWN_MODULES = {"solution", "answer"}
+METHOD_OF = "Solution()."
+"""Before the name of a method, where an entry point is one."""
 
 
 class GoldError(ValueError):
     """The gold answer holds no tests that can be run."""
+
+
+class UnnamedFunctionError(GoldError):
+    """The tests are of a function that neither they nor the options name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ def _from_json(value: list[Any] | dict[str, Any], entry_point: str) -> Iterator[
         inputs = outputs = None
     if not isinstance(inputs, list) or not isinstance(outputs, list) or len(inputs) != len(outputs):
         raise GoldError("the gold answer is JSON, but neither as many inputs as outputs, nor a list of statements")
+    if calls and not (named or entry_point):
+        raise UnnamedFunctionError("the tests call a function that nothing names: give it as entry_point")
     for given, expected in zip(inputs, outputs, strict=True):
         yield _call(named or entry_point, given, expected) if calls else _program(_text(given), _text(expected))
 
@@ -118,12 +126,9 @@ def functions_of(gold: str) -> tuple[str, ...]:
 
 
 def called_functions(code: str) -> list[str]:
-    """The functions that a program may be about: public methods of its class Solution, or public functions, that no
-    other of them uses."""
-    try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
+    """The functions that a program may be about: public methods of its class Solution, as `Solution().name`, or public
+    functions, that no other of them uses."""
+    body = _statements(code)
     solution = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == "Solution"), None)
     functions = [node for node in (solution.body if solution else body) if isinstance(node, ast.FunctionDef)]
     used = set()
@@ -131,7 +136,16 @@ def called_functions(code: str) -> list[str]:
         names = {node.id if isinstance(node, ast.Name) else node.attr for node in ast.walk(function)
                  if isinstance(node, ast.Name | ast.Attribute)}
         used |= names - {function.name}
-    return [function.name for function in functions if not function.name.startswith("_") and function.name not in used]
+    return [f"{METHOD_OF * bool(solution)}{function.name}" for function in functions
+            if not function.name.startswith("_") and function.name not in used]
+
+
+def _statements(code: str) -> list[ast.stmt]:
+    """Those of a program; none if it is no Python."""
+    try:
+        return ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
 
 
 def _text(value: Any) -> str:
@@ -145,6 +159,7 @@ def _program(given: str, expected: str) -> Case:
 
 
 def _call(function: str, given: Any, expected: Any) -> Case:
+    function = function.removeprefix(METHOD_OF)
     try:
         arguments = given
         if isinstance(given, str):
@@ -234,7 +249,7 @@ def _from_source(source: str, entry_point: str) -> Iterator[Case]:
     calls = [f"{name}()" for name in functions if name.startswith("test_")]
     if "check" in functions and not calls and not _is_called(tree, "check"):
         if not entry_point:
-            raise GoldError("the tests define check(candidate): the option entry_point names the function to check")
+            raise UnnamedFunctionError("the tests define check(candidate): give its candidate as entry_point")
         calls = [f"check({entry_point})"]
     if not any(isinstance(node, ast.Assert) for part in tree.body if not isinstance(part, ast.ClassDef)
                for node in ast.walk(part)):

@@ -1,14 +1,26 @@
-"""The same text, but for white space, the way accents are encoded and, if asked for, case."""
+"""The same text, but for white space, the way accents are encoded and, if asked for, case.
+
+Besides what `method.answers` reads, a completion of one short line may be nothing but the answer.
+"""
 
 import unicodedata
 
-from sparkcli.method.answers import Reading, read_answer
+from sparkcli.method import statements
+from sparkcli.method.answers import Reading
 from sparkcli.verifiers.base import Finding, Options, Verifier
+from sparkcli.verifiers.reading import short_answer
+
+_LONGEST_ALONE = 80
 
 
 def read(gold: str, completion: str, options: Options) -> Reading | None:
-    """The final answer."""
-    return read_answer(completion)
+    """The final answer; else all of a short line, with its full stop only where that makes it the gold answer."""
+    text = completion.strip()
+    is_line = 0 < len(text) <= _LONGEST_ALONE and "\n" not in text
+    if is_line and _words(text, options) == _words(gold, options):
+        return Reading(text, "all of the completion")
+    alone = statements.unwrapped(text) if is_line else None
+    return short_answer(completion) or (Reading(alone, "all of the completion") if alone else None)
 
 
 def check(gold: str, answer: str, options: Options) -> Finding:

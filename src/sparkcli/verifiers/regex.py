@@ -11,8 +11,9 @@ import warnings
 from typing import Any
 
 from sparkcli.errors import nearest
-from sparkcli.method.answers import Reading, read_answer
+from sparkcli.method.answers import Reading
 from sparkcli.verifiers.base import Finding, Options, Verifier, whole
+from sparkcli.verifiers.reading import short_answer
 from sparkcli.verifiers.wording import quoted
 
 _PLACES = ("answer", "completion", "everything")
@@ -32,7 +33,7 @@ def validate(options: Options) -> None:
 
 def read(gold: str, completion: str, options: Options) -> Reading | None:
     """The final answer, or everything."""
-    return read_answer(completion) if options["where"] == "answer" else whole(gold, completion, options)
+    return short_answer(completion) if options["where"] == "answer" else whole(gold, completion, options)
 
 
 def check(gold: str, answer: str, options: Options) -> Finding:

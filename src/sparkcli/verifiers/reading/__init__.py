@@ -1,6 +1,6 @@
 r"""What verifiers of short answers read from a completion, and how much counts as an answer.
 
-`stated`   what `method.answers` reads; a last line `A: x`; a completion that is nothing but a number or a formula
+`stated`   what `method.answers` reads; a last line `A: x`; a completion that is nothing but a number, formula or word
 `boxed`    the last box, nothing else
 `last`     as `stated`; else the last `answer is x`, formula or number anywhere: for stored outputs of models that were
            not told how to answer. It guesses, so it is not for training
@@ -19,7 +19,8 @@ READING = "stated"
 _ANSWER_LINE = re.compile(r"(?:^|\n)A:[ \t]*(\S.{0,79})\s*\Z")
 _FIGURES = r"(?<![\w.])[-+\u2212]?(?:[$€£¥][ ]?)?\d[\d,./]*(?:[eE][-+]?\d+)?(?:[ ]?\\?%)?(?!\w)"
 _FORMULA = r"\$\$[^$]{1,300}\$\$|\$[^$\n]{1,300}\$|\\\([^\n]{1,300}?\\\)|\\\[.{1,300}?\\\]"
-_BARE = re.compile(rf"(?:{_FIGURES}|{_FORMULA})\.?", re.DOTALL)
+_WORD = r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*"
+_BARE = re.compile(rf"(?:{_FIGURES}|{_FORMULA}|{_WORD})\.?", re.DOTALL)
 _PIECE = re.compile(rf"{_FORMULA}|{_FIGURES}", re.DOTALL)
 _SIGNS = re.compile(r"\A(?:\$\$?|\\[(\[])\s*|\s*(?:\$\$?|\\[)\]])\Z")
 _LONGEST_BARE = 400

@@ -19,14 +19,15 @@ _SHORT_GROUP = re.compile(r"\{(\w)\}")
 
 _LEAD = re.compile(r"(?:(?:the |(?:final|correct|right|best) )*(?:answer|option|choice)s?\b(?: (?:is|are)\b)? ?:? ?)+",
                    re.IGNORECASE)
-_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
+_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:!]?")
 _ITEM = r"(?:option )?(?:\([A-Za-z]\)|[A-Za-z])\.?"
 _SEVERAL = re.compile(rf"{_ITEM}(?:(?: ?[,;&] ?(?:and )?| and ){_ITEM})+|(?:\([A-Za-z]\) ?){{2,}}", re.IGNORECASE)
 _LONE_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _TOGETHER = re.compile(r"[A-J]{2,8}")
 _WITH_TEXT = re.compile(r"(?:\(([A-Za-z])\)[.:,]?|([A-Za-z])\)[.:,]?|([A-Z])[.:](?![A-Za-z])|([a-z])[.:](?= )"
                         r"|([A-Z]),(?= )|([A-Z])(?= only$)) ?(.*)")
-_LEFT_OPEN = re.compile(r"(?:or|and|nor)\b|/|\(?[A-Za-z]\)?(?:[,;]|$| or\b)|.*\([A-Z]\)")
+_LEFT_OPEN = re.compile(r"[. ]*(?:[Oo]r|and|nor)\b|/|\(?[A-Za-z]\)?(?:[,;]|$| or\b)|.*\([A-Z]\)"
+                        r"|.*\b[A-J] (?:could|may|might|can|is also|also)\b")
 _AT_THE_END = re.compile(r"[^()]* \(([A-Z])\)\.?")
 
 
