@@ -138,7 +138,8 @@ class ShapingConfig:
     overlong_limit: int | None = option(None, "tokens at which it is whole; unset: the rollout's max_tokens", low=1)
     overlong_buffer: int | None = option(None, "tokens before the limit over which it grows; unset: a fifth", low=0)
     format_weight: float = option(0.0, "reward where the completion has the format", low=0.0)
-    format_pattern: str = option(r"\\boxed\{", "regular expression that is searched for; a dot is any character")
+    format_pattern: str = option(r"\\boxed\{", "regular expression, searched for in the reply; in thoughts too if it "
+                                 "names their tags; a dot is any character")
     repetition_weight: float = option(0.0, "of the share of word n-grams that were there before", low=0.0)
     repetition_ngram: int = option(3, "words of an n-gram", low=1)
 

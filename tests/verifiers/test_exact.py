@@ -23,7 +23,7 @@ def test_case_can_be_ignored():
 @pytest.mark.parametrize(("gold", "completion", "expected"), [
     ("yes", "yes", "correct"), ("yes", "<think>no</think>\nyes", "correct"), ("yes", "no", "wrong"),
     ("Paris", "**Paris**.", "correct"), ("blue whale", "blue whale<|im_end|>", "correct"), ("42", "42.", "correct"),
-    ("U.S.", "U.S.", "correct"), ("Paris", "It is Paris", "wrong"), ("Paris", "Paris or London", "wrong"),
+    ("U.S.", "U.S.", "correct"), ("Paris", "It is Paris", "no_answer"), ("Paris", "Paris or London", "no_answer"),
     ("yes", "<think>yes", "no_answer"), ("yes", "yes\n\nno", "no_answer"), ("yes", "", "no_answer")])
-def test_a_short_line_alone_is_an_answer(gold: str, completion: str, expected: str):
+def test_a_completion_may_be_nothing_but_the_answer(gold: str, completion: str, expected: str):
     assert load("exact").verify(gold, completion, {}).status == expected

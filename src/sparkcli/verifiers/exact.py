@@ -1,6 +1,6 @@
 """The same text, but for white space, the way accents are encoded and, if asked for, case.
 
-Besides what `method.answers` reads, a completion of one short line may be nothing but the answer.
+Besides what `method.answers` reads, a completion may be nothing but the answer: one word or number, or the gold answer.
 """
 
 import unicodedata
@@ -10,17 +10,17 @@ from sparkcli.method.answers import Reading
 from sparkcli.verifiers.base import Finding, Options, Verifier
 from sparkcli.verifiers.reading import short_answer
 
-_LONGEST_ALONE = 80
+_LONGEST_WRAPPING = 80
 
 
 def read(gold: str, completion: str, options: Options) -> Reading | None:
-    """The final answer; else all of a short line, with its full stop only where that makes it the gold answer."""
+    """The final answer; before it all of a completion that is the gold answer, emphasis and full stop aside."""
     text = completion.strip()
-    is_line = 0 < len(text) <= _LONGEST_ALONE and "\n" not in text
-    if is_line and _words(text, options) == _words(gold, options):
-        return Reading(text, "all of the completion")
-    alone = statements.unwrapped(text) if is_line else None
-    return short_answer(completion) or (Reading(alone, "all of the completion") if alone else None)
+    if len(text) <= len(gold) + _LONGEST_WRAPPING:
+        for alone in (text, statements.unwrapped(text)):
+            if alone and _words(alone, options) == _words(gold, options):
+                return Reading(alone, "all of the completion")
+    return short_answer(completion)
 
 
 def check(gold: str, answer: str, options: Options) -> Finding:
