@@ -22,16 +22,19 @@ _TEX_WORDS = ((re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), " or "),
               (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), " and "),
               (re.compile(r"\\in(?![a-zA-Z])"), " = "), (re.compile(r"\\\\"), "\n"))
 _AND = r"and|while|as well as|together with|along with|y|e|et|und|и|và|ve"
-_OR = (r"or|or else|otherwise|else|o|u|ou|oder|или|hoặc|veya|may ?be|perhaps|possibly|alternatively"
-       r"|(?:it )?(?:could|might|may)(?: also)? be")
+_OR = (r"or|or else|otherwise|else|o|u|ou|oder|или|hoặc|veya|vs|versus|vagy|nebo|lub|albo|eller|sau|atau|may ?be"
+       r"|perhaps|possibly|alternatively|(?:it )?(?:could|might|may)(?: also)? be")
 _WIDE_AND, _WIDE_OR = "和|与|與|及|以及|跟|并且|且|と|および|와|과|그리고", "或|或者|または|또는"
+_NAME = (r"(?:[|∠\\]?(?!it\b|so\b)[a-z]\w{0,8}(?:_\{?\w{1,9}\}?)?'?(?: ?\([^()=]{1,12}\))?\|? ?[=:] ?"
+         r"|m?\\?angle ?\w{1,4} ?[=:] ?|(?!it\b)[a-z]\w? (?:is|equals) )")
 _HEDGE = re.compile(rf"\W*(?:{_OR})\b.{{0,40}}", re.IGNORECASE)
 _CASE = re.compile(r"[,;] ?(?:and |but |or )?(?:if|when|otherwise|else)\b.{0,60}", re.IGNORECASE)
+_DOUBT = re.compile(r"[,;]? ?(?:but|though|although)? ?(?:(?:it|this|that) )?(?:could|might|may)"
+                    rf"(?: also| well| instead)? be(?: {_NAME})?", re.IGNORECASE)
+_CONDITION = re.compile(r"(?:if|when|for|where)\b[^.?!]{1,40}[,;]", re.IGNORECASE)
 _OTHER = re.compile(r"\W*(?:and )?(?:the |an)?(?:other|second|third|fourth|remaining|last) ?"
                     r"(?:root|solution|answer|value|one|case|possibility)?s?\b.{0,30}", re.IGNORECASE)
 _OR_WORD = re.compile(rf"\b(?:{_OR})\b|{_WIDE_OR}|/", re.IGNORECASE)
-_NAME = (r"(?:[|∠\\]?(?!it\b|so\b)[a-z]\w{0,8}(?:_\{?\w{1,9}\}?)?'?(?: ?\([^()=]{1,12}\))?\|? ?[=:] ?"
-         r"|m?\\?angle ?\w{1,4} ?[=:] ?|(?!it\b)[a-z]\w? (?:is|equals) )")
 _ITEM = r"(?:\(?[a-z0-9]{1,3}[.)]|[-•]|(?:part|case|root|solution|option|possibility) ?\(?\w{1,3}\)? ?[:.)]?)"
 _JOINED = re.compile(
     r"(?:\([^()]{0,60}\)|[a-zA-Zµ°%]{1,3}\d?)? ?(?:[,;/、，；]? ?\n? ?"
@@ -120,10 +123,12 @@ def related(between: str) -> Relation:
             text = text.replace(opening, "", 1).strip(" ")
     if _REJECTS.fullmatch(f"{text} "):
         return "not"
+    if _DOUBT.fullmatch(text):
+        return "or"
     sentence = text.lstrip(".?!。？！ \n")
     is_hedge = sentence != text and (_HEDGE.fullmatch(sentence) or _OTHER.fullmatch(sentence))
     is_clause = _CLAUSE.fullmatch(text) and not (_SENTENCE_END.search(text) or _COMPUTED.search(text))
-    is_case = _CASE.fullmatch(text) and not _SENTENCE_END.search(text)
+    is_case = (_CASE.fullmatch(text) or _CONDITION.fullmatch(text)) and not _SENTENCE_END.search(text)
     is_joined = is_hedge or is_clause or is_case or _JOINED.fullmatch(text) or _LISTED.fullmatch(text)
     if _DERIVED.search(text) or not is_joined:
         return "apart"

@@ -9,6 +9,7 @@ _LAKHS = re.compile(r"(?<![\d.,])([1-9]\d?(?:,\d{2})+,\d{3})(?!\d|,\d)")
 _DOTTED = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:\.\d{3})+),(\d{1,2})(?![\d,])")
 _SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?:(?:\\[,;: ]|[ ~])\d{3})+),(\d+)(?![\d,])")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d),(?=\d)")
+_TURNED = re.compile(r"\][^\[\]();]*;[^\[\]();]*[\[\]]|\[[^\[\]();]*;[^\[\]();]*\[")
 _BRACKET = re.compile(r"\\[{}]|[()\[\]{}]")
 _ARGUMENT = re.compile(r"(?:\\[a-zA-Z]+(?:\[[^\[\]]*\])?|\}|\^|_)\s*$")
 
@@ -89,7 +90,7 @@ def _semicolons(text: str) -> str:
     for start, end in _list_spans(text):
         if ";" in text[start:end] and not re.search(r",\s", text[start:end]):
             text = text[:start] + _BETWEEN_DIGITS.sub(".", text[start:end]) + text[end:]
-    return text
+    return _TURNED.sub(lambda match: _BETWEEN_DIGITS.sub(".", match[0]), text) if ";" in text else text
 
 
 def _ungrouped(match: re.Match[str], spans: list[tuple[int, int]]) -> str:
