@@ -45,8 +45,9 @@ def from_bytes(content: bytes, *, floats: frozenset[str] = frozenset(), foreign:
         with contextlib.suppress(ValueError, RecursionError):  # orjson's own error says where it breaks
             return _exact(content, floats, foreign=foreign)
         raise
-    carried = [item for name, item in value.items() if name not in floats] if type(value) is dict else [value]
-    if holds_float(carried):
+    items = value.items() if type(value) is dict else [("", value)]
+    carried = [item for name, item in items if type(item) in _HOLDERS and name not in floats]
+    if carried and holds_float(carried):
         text = _without(content, [name for name in floats if type(value.get(name)) is list])
         if (_DIFFERENT if foreign else _ROUNDED).search(b" " + text):
             return _exact(content, floats, foreign=foreign)

@@ -138,10 +138,10 @@ def in_process(source: Path, out: Path) -> float:
 def verified(referee: Referee, source: Path, out: Path) -> float:
     """Seconds of what the command does with workers that are there."""
     started = time.perf_counter()
-    summary = Summary()
+    summary, shaping = Summary(), ShapingConfig()
     with Output(str(out)) as sink:
         for verdict in referee.verify(read_outputs(str(source), Rollout)):
-            scored = shape(verdict, ShapingConfig())
+            scored = shape(verdict, shaping)
             sink.write(scored)
             summary.add(scored)
     return time.perf_counter() - started

@@ -118,6 +118,8 @@ def absolute_images(record: R, folder: Path) -> R:
 
 def with_images(record: R, change: Callable[[str], str]) -> R:
     """The record with another reference in place of each to an image, in `images` and in messages."""
+    if not record.images and isinstance(record.prompt, str):
+        return record
     images = tuple(map(change, record.images))
     prompt = record.prompt
     if not isinstance(prompt, str):

@@ -13,6 +13,7 @@ What was thought is no answer (`thoughts`). All else is no answer, not a guess.
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from sparkcli.method import statements
@@ -41,6 +42,15 @@ def boxed(text: str) -> str | None:
     '1, 2'
     """
     return answer_in_boxes(reply(text)) if "box" in text else None
+
+
+def without_text_commands(text: str) -> str:
+    r"""A text with the words of its `\text{…}` as they are.
+
+    >>> without_text_commands(r"5 \text{ cm}")
+    '5  cm'
+    """
+    return IN_TEXT.sub(itemgetter(1), text) if "\\" in text else text
 
 
 class Reading(NamedTuple):

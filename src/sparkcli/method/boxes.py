@@ -99,6 +99,8 @@ def answer_in_boxes(text: str) -> str | None:
 
 def _joined(values: Sequence[str], sign: str) -> str:
     """Values as one text; of those that are the same but for a name before them, the last."""
+    if len(values) == 1:
+        return values[0]
     spelled = ("".join(_TEX.sub(lambda match: match[1] or " ", value).split()) for value in values)
     unnamed = {_LABEL.sub("", spelling, count=1): value for spelling, value in zip(spelled, values, strict=True)}
     return sign.join(unnamed.values())

@@ -20,7 +20,7 @@ class Summary:
         self._rewarded, self._reward_sum, self._unknown = 0, 0.0, 0
         self.unreadable = 0
         """Wrong answers in a notation that their verifier does not know."""
-        self._term_sums: Counter[str] = Counter()
+        self._term_sums: defaultdict[str, float] = defaultdict(float)
         self._id: str | None = None
         self._outcomes_G: list[float | None] = []
         self._rewards_G: list[float | None] = []
@@ -40,7 +40,8 @@ class Summary:
             return
         self._rewarded += 1
         self._reward_sum += scored.reward
-        self._term_sums.update(scored.terms or {"outcome": scored.reward})
+        for name, value in (scored.terms or {"outcome": scored.reward}).items():
+            self._term_sums[name] += value
 
     @property
     def total(self) -> int:

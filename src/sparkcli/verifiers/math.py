@@ -49,7 +49,7 @@ from collections.abc import Callable, Iterator
 from sparkcli.method.answers import Reading, boxed
 from sparkcli.method.statements import closing
 from sparkcli.verifiers.base import Finding, Options, Verifier
-from sparkcli.verifiers.mathematics.arithmetic import by_value
+from sparkcli.verifiers.mathematics.arithmetic import by_kind, by_value
 from sparkcli.verifiers.mathematics.characters import plain
 from sparkcli.verifiers.mathematics.limits import parses_too_long, too_long
 from sparkcli.verifiers.mathematics.notation import notation_of
@@ -84,8 +84,8 @@ def quick(gold: str, answer: str, options: Options) -> Finding | None:
     gold, answer = plain(_unboxed(gold)), plain(answer)
     if not gold:
         return Finding("gold_unparseable", "the gold answer is empty")
-    return (settled(gold, answer) or same_notation(gold, answer, _settled_item) or same_prose(gold, answer)
-            or by_value(gold, answer) or _refused(gold, answer, too_long))
+    return (settled(gold, answer) or by_kind(gold, answer) or same_notation(gold, answer, _settled_item)
+            or same_prose(gold, answer) or by_value(gold, answer) or _refused(gold, answer, too_long))
 
 
 def check(gold: str, answer: str, options: Options) -> Finding:

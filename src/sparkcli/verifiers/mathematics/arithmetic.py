@@ -42,14 +42,14 @@ def by_value(gold: str, answer: str) -> Finding | None:
     """The verdict on two texts, with them in the reason; None where that takes a grammar, or algebra."""
     verdict = same_arithmetic(gold, answer)
     if verdict is None:
-        return _by_kind(gold, answer)
+        return by_kind(gold, answer)
     if verdict:
         return Finding("correct", f"equal, by value: {cut(gold)} = {cut(answer)}")
     return Finding("wrong", f"not equal, by value: {cut(gold)} ≠ {cut(answer)}")
 
 
-def _by_kind(gold: str, answer: str) -> Finding | None:
-    """The verdict where one side is words."""
+def by_kind(gold: str, answer: str) -> Finding | None:
+    """The verdict where one side is words and the other a formula."""
     for one, other in ((gold, answer), (answer, gold)):
         if are_words(one) and read(other):
             return Finding("wrong", f"{cut(one)} is in words, {cut(other)} is not")

@@ -84,7 +84,7 @@ def plain(text: str) -> str:
     >>> plain(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"), plain(r"\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}")
     ('\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}')
     """
-    if _ENTITY.search(text):
+    if ("&" in text or "\\u" in text) and _ENTITY.search(text):
         text = _ENTITY.sub(lambda match: unescape(match[0]), text)
         text = _HEXADECIMAL.sub(lambda match: chr(int(match[1], 16)), text)
     if not text.isascii():

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from sparkcli.method.answers import IN_TEXT
+from sparkcli.method.answers import without_text_commands
 
 LONGEST = 300
 _GAP = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:! ]|\\(?:q?quad|displaystyle)(?![a-zA-Z])|[$~]|\s+")
@@ -69,7 +69,7 @@ class Notation(NamedTuple):
 
 def bare(text: str) -> str:
     """The text without what TeX sets around it."""
-    text = IN_TEXT.sub(r"\1", text.strip().removesuffix(".") if not text.endswith("..") else text)
+    text = without_text_commands(text.strip().removesuffix(".") if not text.endswith("..") else text)
     text = re.sub(r"\\?\$(?=\d)|\\\$", "", text)
     text = re.sub(r"\\colon(?![a-zA-Z])|\\mathbin\s*\{:\}|\{:\}", ":", text)
     text = re.sub(r"(?<=\d)\s+(?:to|through)\s+(?=\d)", "-", text)

@@ -4,13 +4,12 @@ All of it is exact, takes linear time, and never raises, whatever the text. What
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from sparkcli.method.answers import IN_TEXT, spelling
+from sparkcli.method.answers import IN_TEXT, spelling, without_text_commands
 from sparkcli.verifiers.base import Finding
 
 _LONGEST = 80
@@ -163,21 +162,22 @@ def _by_word(gold: str, answer: str) -> Finding | None:
 
 
 class _Words(NamedTuple):
-    """Words in lower case and how often each occurs. Spoken words are surely no product of letters, as `xy` is."""
+    """Words in lower case, sorted. Spoken words are surely no product of letters, as `xy` is."""
 
-    items: Counter[str]
+    items: list[str]
     is_spoken: bool
 
 
 @lru_cache(maxsize=8192)
 def _words(text: str) -> _Words | None:
     """The words that a text consists of, if it does."""
-    bare = IN_TEXT.sub(r"\1", text).replace("**", "").strip(" .$")
+    bare = without_text_commands(text).replace("**", "").strip(" .$")
     items = [item.strip("() ") for item in _ITEMS.split(bare)]
     if not all(_WORDS.fullmatch(item) and item.lower() not in _CONSTANTS for item in items):
         return None
-    is_spoken = all(len(item) > 1 and (IN_TEXT.search(text) or _SPOKEN.search(item)) for item in items)
-    return _Words(Counter(" ".join(item.lower().replace("-", " ").split()) for item in items), is_spoken)
+    is_set_as_text = IN_TEXT.search(text) is not None
+    is_spoken = all(len(item) > 1 and (is_set_as_text or _SPOKEN.search(item)) for item in items)
+    return _Words(sorted(" ".join(item.lower().replace("-", " ").split()) for item in items), is_spoken)
 
 
 def are_words(text: str) -> bool:
