@@ -1,3 +1,3 @@
 """sparkcli: post-train language models with SPARK, as composable Unix subcommands."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
