@@ -1,8 +1,7 @@
 r"""Arithmetic by values says what math-verify's grammar and sympy say, on all kinds of answers, and on broken ones.
 
 Left out is what the algebra gets wrong: it cannot read some answers, does not compute what it compares with a
-bare letter (`x` and `x+0`, `\\$1b` and `\\$b`), nor the sides of equations that begin with a number (`1.25=(2x-x)y`),
-reads `0(12)(1)` as a mixed number, and calls all intervals equal whose ends are in the wrong order.
+bare letter (`x` and `x+0`, `\$1b` and `\$b`), and calls all intervals equal whose ends are in the wrong order.
 """
 
 import logging
@@ -39,9 +38,7 @@ def differences(pairs: list[tuple[str, str]]) -> tuple[list[str], int, int]:
         is_read = by_algebra.status != "gold_unparseable" and not by_algebra.is_unreadable
         if not is_read or "EmptySet = EmptySet" in by_algebra.reason:
             continue
-        if by_value.status == "correct" and (_has_letter(gold, answer) or _BEGINS_WITH_NUMBER.search(gold)):
-            continue
-        if by_value.status == "wrong" and any(map(_MIXED_NUMBER.search, (gold, answer))):
+        if by_value.status == "correct" and _has_letter(gold, answer):
             continue
         statuses.append(by_value.status)
         if by_algebra.status != by_value.status:
@@ -49,8 +46,6 @@ def differences(pairs: list[tuple[str, str]]) -> tuple[list[str], int, int]:
     return found, statuses.count("correct"), statuses.count("wrong")
 
 
-_BEGINS_WITH_NUMBER = re.compile(r"^\s*-?\d[\d.]*\s*=")
-_MIXED_NUMBER = re.compile(r"\d\s*\(\d+\)")
 _LETTER = re.compile(r"(?:^|[=,(\[{&$])\s*1?[a-z]\s*(?:\^\{?\\circ\}?|\\text\{[^{}]*\})?(?:$|[=,)\]}&])")
 
 
